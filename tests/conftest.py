@@ -1,4 +1,4 @@
-"""What every test can rely on: no network unless marked, a private cache, the real assets when they are there."""
+"""What every test can rely on: the folder of real assets, and skips where it is missing."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def build(name: str, weights: str | Path | None = None, **options: Any) -> torch
     constructor = resolve(lookup("network", name, NETWORKS))
     model: torch.nn.Module = constructor(**options)
     if weights is not None:
-        from sparsight.nets.weights import load_into  # noqa: PLC0415 - pulls in ONNX only when needed
+        from sparsight.nets.weights import load_into
 
         load_into(model, weights)
     return model.eval()

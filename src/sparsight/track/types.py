@@ -36,7 +36,7 @@ class _Aligned:
         value = getattr(self, name)
         if value is None:
             return
-        array = np.asarray(value, dtype=dtype)
+        array: NDArray[Any] = np.asarray(value, dtype=dtype)
         if array.size == 0 and array.ndim != 1 + len(shape):
             array = array.reshape(len(self.xyxy), *(max(n, 0) for n in shape))
         fits = array.ndim == 1 + len(shape) and all(
@@ -87,13 +87,13 @@ class Detections(_Aligned):
     def from_supervision(cls, detections: Any) -> Detections:
         """From a ``supervision.Detections`` (missing confidences become 1)."""
         count = len(detections.xyxy)
-        score = np.ones(count) if detections.confidence is None else detections.confidence
+        score = np.ones(count, np.float32) if detections.confidence is None else detections.confidence
         return cls(detections.xyxy, score, detections.class_id)
 
     def to_supervision(self) -> Any:
         """As a ``supervision.Detections`` (needs the package ``supervision``)."""
         try:
-            import supervision  # noqa: PLC0415 - optional
+            import supervision
         except ImportError:
             raise SparsightError(
                 "to_supervision needs the package supervision: pip install 'sparsight[supervision]'."
