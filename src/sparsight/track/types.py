@@ -28,7 +28,7 @@ class _Aligned:
 
     def __getitem__(self, index: Any) -> Self:
         """The rows picked by a slice, a boolean mask or an integer array (never a bare integer)."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         return replace(self, **{name: None if v is None else v[index] for name, v in values.items()})
 
     def _set(self, name: str, dtype: type, shape: tuple[int, ...]) -> None:
