@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -28,8 +28,9 @@ class _Aligned:
 
     def __getitem__(self, index: Any) -> Self:
         """The rows picked by a slice, a boolean mask or an integer array (never a bare integer)."""
-        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: None if v is None else v[index] for name, v in values.items()})
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        picked: dict[str, Any] = {name: None if v is None else v[index] for name, v in values.items()}
+        return type(self)(**picked)
 
     def _set(self, name: str, dtype: type, shape: tuple[int, ...]) -> None:
         """Store field ``name`` as an array of ``dtype`` with ``len(self)`` rows of ``shape`` (-1: any)."""
