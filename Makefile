@@ -1,0 +1,46 @@
+# Two commands on a fresh machine do everything: make demo, make test.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= out/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test quick real lint docs bench clean
+
+help:  ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+# Versions are those the project is tested with; they are not the ones it needs at least (pyproject.toml).
+$(VENV)/.user: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.user
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.user  ## set up, then follow people through a real video (results in out/demo)
+	$(BIN)/sparsight demo --out $(OUT)
+
+test: lint quick real  ## set up, then pass every check (real data when SPARSIGHT_ASSETS names it)
+
+quick: $(VENV)/.dev  ## tests that need nothing but the package
+	$(BIN)/python -m pytest -q -n 2 -m "not real"
+
+real: $(VENV)/.dev  ## tests on real weights and data; skipped where SPARSIGHT_ASSETS is not set
+	$(BIN)/python -m pytest -q -m real
+
+lint: $(VENV)/.dev  ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(VENV)/.dev  ## build the manual into site/
+	$(BIN)/mkdocs build --strict
+
+bench: $(VENV)/.dev  ## measure against peers (see benchmarks/README.md)
+	$(BIN)/python benchmarks/run.py
+
+clean:  ## remove the environment and everything made
+	rm -rf $(VENV) site out .pytest_cache .mypy_cache .ruff_cache
