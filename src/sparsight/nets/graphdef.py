@@ -1,8 +1,8 @@
 """Reading TensorFlow 1 frozen graphs (a ``GraphDef`` in protocol-buffer wire format) without TensorFlow.
 
 Only what frozen networks hold is read: nodes, their operations, inputs, attributes and constant tensors.
-Nothing is executed, every length is checked against what is left of the file, and tensors are never larger
-than the bytes that the file brings for them (a scalar fill aside, which is bounded).
+Nothing is executed, every length is checked against what is left of the file, and a tensor is decoded only
+when it is asked for, so that a small file cannot claim much memory.
 
 Source: the protocol-buffer encoding guide, and TensorFlow's ``graph.proto``, ``node_def.proto``,
 ``attr_value.proto``, ``tensor.proto`` and ``tensor_shape.proto`` (field numbers).
@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 from sparsight.errors import SparsightError
 
 MAX_FILE_BYTES = 1 << 30
-MAX_TENSOR_ELEMENTS = 1 << 28
+MAX_TENSOR_ELEMENTS = 1 << 27
 MAX_RANK = 16
 
-Attribute: TypeAlias = "int | float | bool | bytes | str | tuple[Any, ...] | NDArray[Any] | None"
-"""An attribute's value; types come as their enum number, shapes as tuples (-1: unknown dimension)."""
+Attribute: TypeAlias = "int | float | bool | bytes | tuple[Any, ...] | memoryview | None"
+"""An attribute's value; types come as their enum number, shapes as tuples (-1: unknown dimension), tensors as
+their undecoded bytes (see :meth:`Graph.constant`)."""
 
 
 class _Malformed(Exception):
@@ -41,7 +42,7 @@ class Node:
         name: unique within the graph.
         op: the operation (``"Conv2D"``, ``"Const"``, ...).
         inputs: names of the nodes it reads, without output numbers (``:0``) and without control inputs.
-        attributes: by name; a constant's array is under ``"value"``.
+        attributes: by name.
     """
 
     name: str
@@ -87,9 +88,14 @@ class Graph:
                 break
             node = self.node(node.inputs[0])
         value = node.attributes.get("value")
-        if node.op != "Const" or not isinstance(value, np.ndarray):
+        if node.op != "Const" or not isinstance(value, memoryview):
             raise SparsightError(f"{self.source}: node {name!r} is not a constant but {node.op!r}.")
-        return value
+        try:
+            return _tensor(value)
+        except _Malformed as error:
+            raise SparsightError(
+                f"{self.source}: the constant {name!r} is damaged: {error}; download the file again."
+            ) from None
 
 
 def read_graph(path: str | Path) -> Graph:
@@ -272,7 +278,7 @@ def _attribute(data: memoryview) -> Attribute:
         elif number == 7:
             result = _shape(_bytes(value))
         elif number == 8:
-            result = _tensor(_bytes(value))
+            result = _bytes(value)
     return result
 
 
@@ -320,8 +326,8 @@ def _packed(raw: memoryview, dtype: str) -> NDArray[Any]:
     return np.frombuffer(raw, dtype)
 
 
-def _tensor(data: memoryview) -> NDArray[Any] | None:
-    """A ``TensorProto`` as an array of its own memory; None for types that hold no weights."""
+def _tensor(data: memoryview) -> NDArray[Any]:
+    """A ``TensorProto`` as an array; a view of the file's bytes where possible, never to be written to."""
     code, shape = 0, tuple[int, ...]()
     content: memoryview | None = None
     pieces: list[NDArray[Any]] = []
@@ -337,26 +343,26 @@ def _tensor(data: memoryview) -> NDArray[Any] | None:
         elif number in _VARINT_VALUES:
             pieces.append(np.array(_integers(value), np.int64))
     if code not in _DTYPES:
-        return None
+        raise _Malformed(f"its type (number {code}) holds no numbers that networks use")
     dtype = np.dtype(_DTYPES[code])
     count = 1
     for size in shape:
         if size < 0:
-            raise _Malformed("a constant has a dimension below zero")
+            raise _Malformed("it has a dimension below zero")
         count *= size
         if count > MAX_TENSOR_ELEMENTS:
-            raise _Malformed(f"a constant claims the shape {shape}")
+            raise _Malformed(f"it claims the shape {shape}")
     if content is not None:
         if len(content) != count * dtype.itemsize:
-            raise _Malformed(f"a constant of shape {shape} brings {len(content)} bytes")
-        return np.frombuffer(content, dtype).reshape(shape).copy()
+            raise _Malformed(f"its shape is {shape}, but it brings {len(content)} bytes")
+        stored: NDArray[Any] = np.frombuffer(content, dtype)
+        return stored.reshape(shape)
     values: NDArray[Any] = np.concatenate(pieces) if pieces else np.zeros(min(count, 1), dtype)
     if dtype == np.float16:
         values = values.astype(np.uint16).view(np.float16)  # half_val holds the bits
-    if len(values) > count:
-        raise _Malformed(f"a constant of shape {shape} brings {len(values)} values")
+    values = values.astype(dtype, copy=False)
+    if len(values) > count or (count and not len(values)):
+        raise _Malformed(f"its shape is {shape}, but it brings {len(values)} values")
     # A list shorter than the tensor repeats its last value.
-    result: NDArray[Any] = np.empty(count, dtype)
-    result[: len(values)] = values
-    result[len(values) :] = values[-1] if len(values) else 0
+    result: NDArray[Any] = np.concatenate([values, np.repeat(values[-1:], count - len(values))])
     return result.reshape(shape)
