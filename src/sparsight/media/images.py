@@ -6,7 +6,7 @@ import io
 import os
 import warnings
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import PIL.Image
@@ -15,6 +15,7 @@ from PIL.Image import Resampling
 
 from sparsight.errors import SparsightError
 from sparsight.files import replacing
+from sparsight.media.paths import check_file
 
 Image: TypeAlias = NDArray[np.uint8]
 """A frame or picture: H×W×3, uint8, RGB."""
@@ -33,8 +34,8 @@ _EXIF_ORIENTATION = 0x0112
 def read_image(path: str | os.PathLike[str], max_side: int | None = None) -> Image:
     """Read a picture as it is meant to be seen.
 
-    EXIF rotation is applied; grey, palette, 16-bit grey (scaled to 8 bits) and CMYK become RGB; transparency is
-    laid over white. Of an animation the first picture is taken. Colour profiles are not applied.
+    EXIF rotation is applied; grey, palette, 16-bit grey (scaled to 8 bits) and CMYK become RGB; transparency
+    is laid over white. Of an animation the first picture is taken. Colour profiles are not applied.
 
     Args:
         path: a JPEG, PNG, BMP, GIF, TIFF, WebP, PPM, JPEG 2000 or (where Pillow has it) AVIF file.
@@ -47,32 +48,22 @@ def read_image(path: str | os.PathLike[str], max_side: int | None = None) -> Ima
         SparsightError: the file is missing, empty, cut short, not a picture, or over ``MAX_PIXELS``.
     """
     path = Path(path)
-    if path.is_dir():
-        raise SparsightError(f"{path} is a folder, not a picture: name a file in it.")
+    check_file(path, "picture")
     try:
-        size = path.stat().st_size
         with warnings.catch_warnings():
             # Pillow warns of what is checked below, and of harmless flaws in metadata.
             warnings.simplefilter("ignore")
             return _decode(path, max_side)
     except SparsightError:
         raise
-    except FileNotFoundError:
-        raise SparsightError(f"there is no file {path}: check the path.") from None
-    except PermissionError:
-        raise SparsightError(f"{path} cannot be read: permission denied, check who owns it.") from None
     except PIL.Image.DecompressionBombError:
         raise _too_large(path) from None
+    except PIL.UnidentifiedImageError:
+        raise SparsightError(
+            f"{path} is not a picture that can be read: use a JPEG, PNG, BMP, GIF, TIFF or WebP file."
+        ) from None
     except Exception as error:
         # Decoders of hostile or damaged files raise whatever their parser tripped over, not only OSError.
-        if not path.is_file():
-            raise SparsightError(f"{path} cannot be read: {error}.") from None
-        if size == 0:
-            raise SparsightError(f"{path} is an empty file, not a picture.") from None
-        if isinstance(error, PIL.UnidentifiedImageError):
-            raise SparsightError(
-                f"{path} is not a picture that can be read: use a JPEG, PNG, BMP, GIF, TIFF or WebP file."
-            ) from None
         raise SparsightError(f"{path} is damaged or cut short ({error}): copy or export it again.") from None
 
 
@@ -126,14 +117,15 @@ def _to_rgb(picture: PIL.Image.Image, path: Path) -> PIL.Image.Image:
     return picture.convert("RGB")
 
 
-def _to_8_bits(values: NDArray[np.generic], path: Path) -> Image:
+def _to_8_bits(values: NDArray[Any], path: Path) -> NDArray[np.uint8]:
     # 16-bit pictures arrive as uint16 or, from some files and older Pillows, as int32 in the same range.
     whole = values.astype(np.int64) if values.dtype.kind in "iu" else None
     if whole is None or whole.min() < 0 or whole.max() > 65535:
         raise SparsightError(
             f"{path} holds values beyond 16 bits: convert it to 8 or 16 bits per channel first."
         )
-    return ((whole * 255 + 32767) // 65535).astype(np.uint8)
+    scaled: NDArray[np.uint8] = ((whole * 255 + 32767) // 65535).astype(np.uint8)
+    return scaled
 
 
 def _orientation(picture: PIL.Image.Image) -> int:
@@ -145,23 +137,13 @@ def _orientation(picture: PIL.Image.Image) -> int:
 
 def _upright(image: Image, orientation: int) -> Image:
     """Undo an EXIF orientation (Exif 2.32, tag 274: where row 0 and column 0 of the stored picture lie)."""
-    match orientation:
-        case 2:
-            return image[:, ::-1]
-        case 3:
-            return image[::-1, ::-1]
-        case 4:
-            return image[::-1]
-        case 5:
-            return image.swapaxes(0, 1)
-        case 6:
-            return np.rot90(image, -1)
-        case 7:
-            return image[::-1, ::-1].swapaxes(0, 1)
-        case 8:
-            return np.rot90(image)
-        case _:
-            return image
+    if orientation in (3, 4, 6, 7):
+        image = image[::-1]
+    if orientation in (2, 3, 7, 8):
+        image = image[:, ::-1]
+    if orientation in (5, 6, 7, 8):
+        image = image.swapaxes(0, 1)
+    return image
 
 
 def _too_large(path: Path) -> SparsightError:
