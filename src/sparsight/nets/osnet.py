@@ -12,7 +12,7 @@ Input: RGB in [0, 1], less the ImageNet mean and over its deviation, 256 high an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from sparsight.nets.embedding import classifier, initialise
 
 STREAMS = 4
-"""Scales per block: stream t is t light convolutions deep, so it sees (2t + 1) x (2t + 1) pixels."""
+"""Scales per block: stream t, from 1, is t light convolutions deep and sees (2t + 1) x (2t + 1) pixels."""
 
 
 class ConvLayer(nn.Module):
@@ -114,18 +114,13 @@ class OmniScaleBlock(nn.Module):
         self.IN = _instance_norm(outputs) if instance_norm else None
         self.relu = nn.ReLU()
 
-    def streams(self) -> Iterable[nn.Module]:
-        """The streams, shallowest first."""
+    def mix(self, x: Tensor) -> Tensor:
+        """The gated sum of the streams: (N, outputs / 4, H, W) to the same shape."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, inputs, H, W) to (N, outputs, H, W)."""
-        squeezed = self.conv1(x)
-        outputs = [stream(squeezed) for stream in self.streams()]
-        gated = self.gate(outputs[0])
-        for output in outputs[1:]:
-            gated = gated + self.gate(output)
-        out: Tensor = self.conv3(gated)
+        out: Tensor = self.conv3(self.mix(self.conv1(x)))
         if self.IN is not None:
             out = self.IN(out)
         residual = x if self.downsample is None else self.downsample(x)
@@ -144,9 +139,11 @@ class OSBlock(OmniScaleBlock):
         self.conv2c = _stream(middle, 3)
         self.conv2d = _stream(middle, 4)
 
-    def streams(self) -> Iterable[nn.Module]:
-        """The streams, shallowest first."""
-        return self.conv2a, self.conv2b, self.conv2c, self.conv2d
+    def mix(self, x: Tensor) -> Tensor:
+        """The gated sum of the streams, all streams first: the order of the official files' layers."""
+        a, b, c, d = self.conv2a(x), self.conv2b(x), self.conv2c(x), self.conv2d(x)
+        mixed: Tensor = self.gate(a) + self.gate(b) + self.gate(c) + self.gate(d)
+        return mixed
 
 
 class AINBlock(OmniScaleBlock):
@@ -156,9 +153,12 @@ class AINBlock(OmniScaleBlock):
         super().__init__(inputs, outputs, instance_norm=instance_norm)
         self.conv2 = nn.ModuleList(LightConvStream(outputs // 4, depth) for depth in range(1, STREAMS + 1))
 
-    def streams(self) -> Iterable[nn.Module]:
-        """The streams, shallowest first."""
-        return self.conv2
+    def mix(self, x: Tensor) -> Tensor:
+        """The gated sum of the streams, stream by stream: the order of the official files' layers."""
+        mixed: Tensor = self.gate(self.conv2[0](x))
+        for stream in self.conv2[1:]:
+            mixed = mixed + self.gate(stream(x))
+        return mixed
 
 
 class OSNet(nn.Module):
