@@ -24,6 +24,8 @@ _LABEL_LENGTH = 32
 _SUBPIXEL_BITS = 4
 _TRAIL_OPACITY = 0.8
 _TRAIL_GAP = 15  # updates; a longer absence breaks the line
+_TONE_DOWN = 0.7  # brightness of a picture under a map; half of it keeps its colour
+_GLOW_GAMMA = 0.7  # below 1, so that the middle of the map shows too
 _GOLDEN = 0.6180339887498949
 _SYSTEM_FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "Arial.ttf", "Arial Unicode.ttf", "Helvetica.ttc")
 
@@ -176,28 +178,29 @@ def heat(values: NDArray[np.floating]) -> Image:
     Returns:
         H×W×3 uint8 RGB.
     """
-    return _inferno(_to_unit(values))
+    return _inferno(_to_bytes(values))
 
 
-def overlay(image: Image, values: NDArray[np.floating], alpha: float = 0.75) -> Image:
-    """``image`` under the heat of a map: untouched where the map is low, glowing where it is high.
+def overlay(image: Image, values: NDArray[np.floating], alpha: float = 0.85) -> Image:
+    """``image``, toned down, under the glow of a map: the higher the map, the brighter and denser the glow.
 
     Args:
         image: H×W×3 uint8 RGB, not changed.
         values: a map of any size and range, stretched over the picture.
-        alpha: opacity where the map is highest, from 0 to 1.
+        alpha: opacity of the glow where the map is highest, from 0 to 1.
 
     Returns:
         H×W×3 uint8 RGB, a new picture.
     """
     height, width = image.shape[:2]
-    unit = _to_unit(values)
-    if unit.shape != (height, width):
-        unit = cv2.resize(unit, (width, height), interpolation=cv2.INTER_LINEAR).astype(
-            np.float32, copy=False
-        )
-    above = np.asarray(unit * np.float32(alpha), np.float32)
-    return np.asarray(cv2.blendLinear(image, _inferno(unit), 1 - above, above), np.uint8)
+    level = _to_bytes(values)
+    if level.shape != (height, width):
+        level = np.asarray(cv2.resize(level, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    quiet = cv2.addWeighted(image, _TONE_DOWN / 2, grey, _TONE_DOWN / 2, 0)
+    density = (alpha * np.linspace(0, 1, 256, dtype=np.float32) ** _GLOW_GAMMA).astype(np.float32)
+    above = np.asarray(cv2.LUT(level, density), np.float32)
+    return np.asarray(cv2.blendLinear(quiet, _inferno(level), 1 - above, above), np.uint8)
 
 
 def beside(left: Image, right: Image) -> Image:
@@ -210,25 +213,27 @@ def beside(left: Image, right: Image) -> Image:
 
 
 def _line_width(image: Image) -> int:
-    return max(1, round(min(image.shape[0], image.shape[1]) / 300))
+    return max(1, round(int(min(image.shape[:2])) / 300))
 
 
-def _to_unit(values: NDArray[np.floating]) -> NDArray[np.float32]:
+def _to_bytes(values: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Stretched from 0 to 255; not-a-number and minus infinity count as least, infinity as greatest."""
     clean = np.asarray(values, np.float32)
-    finite = np.isfinite(clean)
-    if not finite.all():
-        low = float(clean[finite].min()) if finite.any() else 0.0
-        high = float(clean[finite].max()) if finite.any() else 0.0
-        clean = np.nan_to_num(clean, nan=low, posinf=high, neginf=low)
     low, high = float(clean.min()), float(clean.max())
+    if not np.isfinite([low, high]).all():
+        finite = clean[np.isfinite(clean)]
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+        clean = np.nan_to_num(clean, nan=low, posinf=high, neginf=low)
     if high <= low:
-        return np.zeros_like(clean)
-    return np.asarray((clean - low) / (high - low), np.float32)
+        return np.zeros(clean.shape, np.uint8)
+    scale = 255 / (high - low)
+    return np.asarray(cv2.convertScaleAbs(clean, alpha=scale, beta=-low * scale), np.uint8)
 
 
-def _inferno(unit: NDArray[np.float32]) -> Image:
-    bgr = cv2.applyColorMap(cv2.convertScaleAbs(unit, alpha=255), cv2.COLORMAP_INFERNO)
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+def _inferno(level: NDArray[np.uint8]) -> Image:
+    return np.asarray(
+        cv2.cvtColor(cv2.applyColorMap(level, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB), np.uint8
+    )
 
 
 @functools.lru_cache(maxsize=1024)
