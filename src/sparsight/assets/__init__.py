@@ -15,13 +15,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sparsight.assets.catalogue import Asset, catalogue
-from sparsight.assets.resolve import find, path
-from sparsight.assets.store import cache_folder
+from sparsight.assets.resolve import Found, copies, find, path
+from sparsight.assets.store import cache_folder, local_folders
 
 if TYPE_CHECKING:
     CATALOGUE: Mapping[str, Asset]
 
-__all__ = ["CATALOGUE", "Asset", "cache_folder", "find", "path"]
+__all__ = ["CATALOGUE", "Asset", "Found", "cache_folder", "copies", "find", "local_folders", "path"]
 
 
 def __getattr__(name: str) -> Any:

@@ -115,10 +115,11 @@ def _local_candidates(asset: Asset) -> Iterator[tuple[Contents, Path]]:
     The second makes a copied cache good for a machine without a network.
     """
     for folder in store.local_folders():
-        for source in asset.sources:
-            if isinstance(source, Local):
-                yield source.contents, folder / source.path
-        yield asset.contents, folder / asset.file
+        declared = [source for source in asset.sources if isinstance(source, Local)]
+        for source in declared:
+            yield source.contents, folder / source.path
+        if asset.file not in (source.path for source in declared):
+            yield asset.contents, folder / asset.file
 
 
 def _problem(asset: Asset, builds: Sequence[Contents], candidate: Path, fresh: bool) -> str | None:
