@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -66,3 +67,33 @@ def measure(output: Tensor) -> dict[str, Any]:
         "norm": float(flat.norm()),
         "mean": float(flat.mean()),
     }
+
+
+def matches(output: Tensor, recorded: dict[str, Any]) -> None:
+    """Assert that an output is the one recorded, but for the order in which floats were summed."""
+    measured = measure(output)
+    assert measured["shape"] == recorded["shape"]
+    assert measured["values"] == pytest.approx(recorded["values"], rel=1e-3, abs=1e-4)
+    assert measured["norm"] == pytest.approx(recorded["norm"], rel=1e-4)
+    assert measured["mean"] == pytest.approx(recorded["mean"], rel=1e-3, abs=1e-4)
+
+
+def logits(network: nn.Module, x: Tensor) -> Tensor:
+    """The output in training mode, of a network whose norms and dropout stay as in evaluation mode."""
+    network.train()
+    for module in network.modules():
+        if isinstance(module, (nn.modules.batchnorm._NormBase, nn.Dropout)):
+            module.eval()
+    with torch.no_grad():
+        out: Tensor = network(x)
+    return out
+
+
+def save_like_torchreid(network: nn.Module, path: Path) -> None:
+    """A checkpoint as torchreid's training writes it: prefixed, a NumPy number beside the state."""
+    state = {
+        f"module.{name}": tensor
+        for name, tensor in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    torch.save({"state_dict": state, "epoch": 60, "rank1": np.float32(0.5)}, path)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sparsight.nets.embedding import classifier
+from sparsight.nets.embedding import check_classes, classifier
 
 
 class ConvBlock(nn.Module):
@@ -135,6 +135,11 @@ class InceptionResnetV1(nn.Module):
             logits: Tensor = self.logits(x)
             return logits
         return nn.functional.normalize(x, dim=1)
+
+    def rename_keys(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The state of a weight file as it is, once its classifier is known to have the network's size."""
+        check_classes(self, "logits", state)
+        return state
 
 
 def inception_resnet_v1(num_classes: int = 8631, dropout: float = 0.6) -> InceptionResnetV1:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sparsight.nets.embedding import classifier, initialise
+from sparsight.nets.embedding import check_classes, classifier, initialise
 
 GROUPS = 32
 """Factor modules per block: the groups of its middle convolution, each switched by one selection value."""
@@ -107,6 +107,11 @@ class MLFN(nn.Module):
             logits: Tensor = self.classifier(embedding)
             return logits
         return embedding
+
+    def rename_keys(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The state of a weight file as it is, once its classifier is known to have the network's size."""
+        check_classes(self, "classifier", state)
+        return state
 
 
 def mlfn(num_classes: int = 1000, feature_dim: int = 1024) -> MLFN:

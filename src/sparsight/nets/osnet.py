@@ -17,7 +17,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from sparsight.nets.embedding import classifier, initialise
+from sparsight.nets.embedding import check_classes, classifier, initialise
 
 STREAMS = 4
 """Scales per block: stream t, from 1, is t light convolutions deep and sees (2t + 1) x (2t + 1) pixels."""
@@ -209,6 +209,11 @@ class OSNet(nn.Module):
             logits: Tensor = self.classifier(embedding)
             return logits
         return embedding
+
+    def rename_keys(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The state of a weight file as it is, once its classifier is known to have the network's size."""
+        check_classes(self, "classifier", state)
+        return state
 
 
 def osnet_x0_25(num_classes: int = 1000, feature_dim: int = 512) -> OSNet:
