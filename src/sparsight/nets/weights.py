@@ -28,6 +28,20 @@ MAX_HEADER_BYTES = 64 << 20
 _CONTAINERS = ("state_dict", "model", "model_state_dict", "net_dict")
 """Keys under which training scripts keep the state inside a checkpoint."""
 
+
+class _Ignored:
+    """Stands in for the NumPy numbers (an accuracy, say) that training scripts keep beside a state."""
+
+    def __init__(self, *arguments: object) -> None: ...
+
+    def __setstate__(self, state: object) -> None: ...
+
+
+_IGNORED: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+    (_Ignored, name)
+    for name in ("numpy.dtype", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+]
+
 _SAFETENSORS_DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -132,7 +146,8 @@ def read_torch(path: Path, model: nn.Module | None = None) -> State:
     """
     _refuse_bomb(path)
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_IGNORED):
+            content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise SparsightError(f"{path} cannot be read: {error.strerror or error}.") from error
     # Whatever a damaged or hostile file makes the unpickler do, it is the file's fault.
@@ -211,6 +226,7 @@ def _read_onnx(path: Path, model: nn.Module) -> State:
 _READERS: dict[str, Callable[[Path, nn.Module], State]] = {
     ".pt": read_torch,
     ".pth": read_torch,
+    ".tar": read_torch,  # torchreid's checkpoints end in .pth.tar; none is a tar archive
     ".safetensors": read_safetensors,
     ".onnx": _read_onnx,
 }
