@@ -22,7 +22,7 @@ STAGES = ((3, 256, (128, 64)), (4, 512, (256, 128)), (6, 1024, (512, 128)), (3, 
 
 
 class MLFNBlock(nn.Module):
-    """A ResNeXt block whose groups are weighed, image by image, by a factor selection module (eq. 1)."""
+    """A ResNeXt block whose groups are weighed, image by image, by a factor selection module."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, hidden: tuple[int, int]) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class MLFN(nn.Module):
 
 
 def mlfn(num_classes: int = 1000, feature_dim: int = 1024) -> MLFN:
-    """MLFN with 32 groups: 31 million parameters without its classifier."""
+    """MLFN with 32 groups: 32 million parameters without its classifier."""
     return MLFN(num_classes, feature_dim)
 
 

@@ -4,7 +4,7 @@ Sources: Zhou et al., "Omni-Scale Feature Learning for Person Re-Identification"
 (arXiv 1905.00953), and Zhou et al., "Learning Generalisable Omni-Scale Representations for Person
 Re-Identification", TPAMI 2021 (arXiv 1910.06827). Parameter names and shapes are torchreid's, so that
 its published files load strictly; they differ in nothing but the size of the classifier, which the
-option ``num_classes`` sets (1000 in the ImageNet files, the number of identities in the others, 0 for
+option ``num_classes`` sets (1000 in the ImageNet files, 4101 in those of all of MSMT17, 0 for
 a file without one).
 
 Input: RGB in [0, 1], less the ImageNet mean and over its deviation, 256 high and 128 wide.
@@ -85,7 +85,7 @@ class LightConvStream(nn.Module):
 
 
 class ChannelGate(nn.Module):
-    """The aggregation gate: weighs each channel of a stream by what the whole stream holds (eq. 4)."""
+    """The aggregation gate: weighs each channel of a stream by what the whole stream holds."""
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
         super().__init__()
@@ -227,7 +227,7 @@ def osnet_x1_0(num_classes: int = 1000, feature_dim: int = 512) -> OSNet:
 
 
 def osnet_ain_x1_0(num_classes: int = 1000, feature_dim: int = 512) -> OSNet:
-    """OSNet-AIN at full width: the placement of instance norms that the paper's search found (table 2)."""
+    """OSNet-AIN at full width: the placement of instance norms that the paper's search found."""
     return OSNet(
         ConvLayer(3, 64, 7, stride=2, instance_norm=True),
         {
