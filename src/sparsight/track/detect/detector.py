@@ -1,0 +1,124 @@
+"""What all detectors share: fit the image, run the network, decode, keep the best boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsight.errors import SparsightError
+from sparsight.nets.runtime import Session
+from sparsight.track import boxes
+from sparsight.track.detect.fitting import Placement
+from sparsight.track.detect.nms import nms
+from sparsight.track.types import Detections, Image
+
+PERSON = 0
+"""The class of people, in COCO's 80 classes and in the person detector's one."""
+
+Prepare: TypeAlias = Callable[[Image, int, int], tuple[NDArray[np.float32], Placement]]
+"""(image, height, width of the input) → (C, H, W) input, and where the image lies in it."""
+
+Decode: TypeAlias = Callable[[Mapping[str, NDArray[Any]]], tuple[NDArray[np.float32], NDArray[np.float32]]]
+"""Network outputs → (N, A, 4) ``xyxy`` in pixels of the network's input, and (N, A, classes) scores."""
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A network with its pre- and post-processing. Call it with one image, or ``batch`` with several.
+
+    Attributes:
+        name: what it was built as.
+        session: the network, ready to run.
+        prepare: fits an image to the network's input.
+        decode: turns the network's outputs into boxes and scores.
+        score: the least score of a detection, in [0, 1].
+        iou: the overlap above which the lower-scoring of two boxes of one class goes.
+        classes: the classes looked for; None for all. A box takes the best-scoring of them.
+    """
+
+    name: str
+    session: Session
+    prepare: Prepare
+    decode: Decode
+    score: float
+    iou: float
+    classes: Collection[int] | None = (PERSON,)
+
+    def __post_init__(self) -> None:
+        for what, value in (("score", self.score), ("iou", self.iou)):
+            if not 0 <= value <= 1:
+                raise SparsightError(f"detector {self.name} got {what}={value}, but 0 to 1 is needed.")
+        if self.classes is not None and (not self.classes or min(self.classes) < 0):
+            raise SparsightError(
+                f"detector {self.name} got classes={self.classes!r}, but class numbers from 0, or None for"
+                " all, are needed."
+            )
+
+    @property
+    def device(self) -> str:
+        """Where the network runs: ``"cpu"`` or ``"cuda"``."""
+        return self.session.device
+
+    def __call__(self, image: Image) -> Detections:
+        """Detect in one image: (H, W, 3) uint8 RGB of any size.
+
+        Returns:
+            Detections in falling order of score, boxes in the image's pixels and clipped to it.
+
+        Raises:
+            SparsightError: ``image`` is no such array.
+        """
+        return self.batch([image])[0]
+
+    def batch(self, images: Sequence[Image]) -> list[Detections]:
+        """Detect in several images, of any sizes, with one run of the network; as for one image."""
+        if not images:
+            return []
+        _, height, width = self.session.input_shape
+        fitted = [self.prepare(_checked(image), height, width) for image in images]
+        outputs = self.session.run(np.stack([x for x, _ in fitted]))
+        xyxy, scores = self.decode(outputs)
+        return [
+            self._select(xyxy[i], scores[i], placement, image)
+            for i, ((_, placement), image) in enumerate(zip(fitted, images, strict=True))
+        ]
+
+    def _select(
+        self, xyxy: NDArray[np.float32], scores: NDArray[np.float32], placement: Placement, image: Image
+    ) -> Detections:
+        """The detections among one image's (A, 4) boxes and (A, classes) scores."""
+        classes = np.arange(scores.shape[1])
+        if self.classes is not None:
+            classes = np.array(sorted(self.classes))
+            if classes[-1] >= scores.shape[1]:
+                raise SparsightError(
+                    f"detector {self.name} knows the classes 0 to {scores.shape[1] - 1}, not {classes[-1]}."
+                )
+        best = scores[:, classes].argmax(axis=1)
+        score = scores[np.arange(len(scores)), classes[best]]
+        # An untrained or damaged network may give anything; comparisons with NaN are false.
+        found = np.flatnonzero((score >= self.score) & np.isfinite(xyxy).all(axis=1))
+        xyxy, score, class_id = xyxy[found], score[found], classes[best[found]]
+        kept = nms(xyxy, score, class_id, threshold=self.iou)
+        height, width = image.shape[:2]
+        on_image = boxes.clip(placement.to_image(xyxy[kept]), width, height)
+        detections = Detections(on_image, np.clip(score[kept], 0, 1), class_id[kept])
+        return detections[boxes.area(detections.xyxy) > 0]
+
+
+def try_out(session: Session) -> dict[str, NDArray[Any]]:
+    """The outputs for one black image, to see whether a network is of the kind that a detector needs."""
+    return session.run(np.zeros((1, *session.input_shape), np.float32))
+
+
+def _checked(image: Image) -> Image:
+    if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        given = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise SparsightError(f"a detector takes a uint8 image of shape (H, W, 3) in RGB, not {given}.")
+    if 0 in image.shape:
+        raise SparsightError(f"a detector takes an image of at least one pixel, not one of {image.shape}.")
+    return image
