@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sparsight import assets
 from sparsight.errors import SparsightError
 from sparsight.nets.runtime import Session
-from sparsight.track.detect.detector import PERSON, Detector, try_out
+from sparsight.track.detect.detector import IOU, PERSON, Detector, try_out
 from sparsight.track.detect.fitting import Placement, channels_first, stretch
 from sparsight.track.types import Image
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 def darknet(
     network: nn.Module | Path | None = None,
     device: str = "auto",
-    score: float = 0.3,
-    iou: float = 0.45,
+    score: float = 0.5,
+    iou: float = IOU,
     classes: Collection[int] | None = (PERSON,),
 ) -> Detector:
     """Yolo-Fastest-1.1-xl with COCO's 80 classes; ``network`` takes its place.
 
     ``network`` is a module, or a cfg whose weights lie beside it under the same name. Images are stretched to
-    the input, as Darknet does unless told to letterbox. Output columns: :class:`sparsight.nets.darknet.Darknet`.
+    the input, as Darknet does unless told to letterbox.
     """
     if network is None:
         network = _load(assets.path("yolo_fastest_xl.cfg"), assets.path("yolo_fastest_xl.weights"))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sparsight.errors import SparsightError
 from sparsight.nets.runtime import Session
-from sparsight.track.detect.detector import PERSON, Detector, try_out
+from sparsight.track.detect.detector import IOU, PERSON, Detector, try_out
 from sparsight.track.detect.fitting import Placement, channels_first, stretch
 from sparsight.track.types import Image
 
@@ -23,12 +23,13 @@ def ssdlite(
     network: nn.Module | Path | None = None,
     device: str = "auto",
     score: float = 0.3,
-    iou: float = 0.6,
+    iou: float = IOU,
     classes: Collection[int] | None = (PERSON,),
 ) -> Detector:
     """SSDLite-MobileNetV2; ``network`` takes the place of the published person detector.
 
-    The published graph suppresses at an IoU of 0.6; see :class:`sparsight.nets.ssdlite.SSDLite`.
+    Its scores run lower than those of the YOLO family, hence the lower threshold. See
+    :class:`sparsight.nets.ssdlite.SSDLite`.
     """
     if network is None:
         from sparsight.nets import build

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sparsight import assets
 from sparsight.errors import SparsightError
 from sparsight.nets.runtime import Session
-from sparsight.track.detect.detector import PERSON, Detector, try_out
+from sparsight.track.detect.detector import IOU, PERSON, Detector, try_out
 from sparsight.track.detect.fitting import Placement, channels_first, letterbox
 from sparsight.track.types import Image
 
@@ -28,8 +28,8 @@ def yolox(
     name: str,
     network: nn.Module | Path | None = None,
     device: str = "auto",
-    score: float = 0.3,
-    iou: float = 0.65,
+    score: float = 0.5,
+    iou: float = IOU,
     classes: Collection[int] | None = (PERSON,),
 ) -> Detector:
     """The YOLOX called ``name``, with COCO's 80 classes; ``network`` (ONNX file or module) takes its place.
