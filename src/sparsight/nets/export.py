@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-import platformdirs
 import torch
 from torch import Tensor, nn
 
+from sparsight.assets import cache_folder
 from sparsight.errors import SparsightError
 from sparsight.files import write_bytes
 
@@ -126,7 +126,7 @@ def cached_export(
     """
     shape = ",".join(map(str, input_shape))
     key = content_hash(model, f"{_EXPORTER} {shape} {dynamic_size}")[:32]
-    folder = cache_folder()
+    folder = cache_folder() / "onnx"
     with contextlib.suppress(OSError):
         for path in folder.glob(f"{key}-*.onnx"):
             if _file_hash(path) == path.stem.partition("-")[2]:
@@ -141,11 +141,6 @@ def cached_export(
     except OSError:
         return data
     return path
-
-
-def cache_folder() -> Path:
-    """Where exports are kept: ``onnx`` in ``SPARSIGHT_CACHE``, else in the user's cache folder."""
-    return Path(os.environ.get("SPARSIGHT_CACHE") or platformdirs.user_cache_dir("sparsight")) / "onnx"
 
 
 def trim(folder: Path, budget: int, keep: Path) -> None:
