@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
+import time
 from collections.abc import Generator, Iterator
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ import av.error
 import av.logging
 import numpy as np
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -45,6 +46,7 @@ _MAX_FAILED_READS = 1000
 """Reads in a row that may fail before a damaged file is given up."""
 
 _FALLBACK_FPS = 25.0
+_NO_ANSWER = "there is no answer, check the address and the network"
 
 
 def open_file(path: Path) -> FFmpegSource:
@@ -84,12 +86,15 @@ def open_url(url: str) -> FFmpegSource:
         "max_pixels": str(MAX_FRAME_PIXELS),
         "rtsp_flags": "prefer_tcp",  # over UDP a busy network tears pictures apart
     }
+    start = time.monotonic()
     try:
         container = av.open(
             url, options=options, timeout=(OPEN_TIMEOUT, READ_TIMEOUT), metadata_errors="ignore"
         )
     except (av.error.FFmpegError, ValueError) as error:
-        raise SparsightError(f"{label} cannot be opened: {_reason(error)}.") from None
+        silent = time.monotonic() - start >= OPEN_TIMEOUT  # RTSP reports its own timeout as bad data
+        reason = _NO_ANSWER if silent else _reason(error)
+        raise SparsightError(f"{label} cannot be opened: {reason}.") from None
     name = re.sub(r"[^\w.-]+", "-", f"{parts.hostname}{parts.path}").strip("-")
     return FFmpegSource(container, label=label, name=name, network=True)
 
@@ -133,11 +138,11 @@ class FFmpegSource:
             stamp: float | None = frame.time
             if stamp is not None and origin is None:
                 origin = stamp - last - step
-            time = last + step if stamp is None or origin is None else stamp - origin
-            last = time if time > last else last + step
+            shown = last + step if stamp is None or origin is None else stamp - origin
+            last = shown if shown > last else last + step
             yield Shot(count, last, partial(_to_rgb, frame))
             count += 1
-        self.warning = self._verdict(count, last + step)
+        self.warning = self._verdict(count, last)
 
     def close(self) -> None:
         """Close the file or connection."""
@@ -169,30 +174,40 @@ class FFmpegSource:
         yield from self._frames
 
     def _decode(self) -> Generator[VideoFrame, None, None]:
-        """Decode what can be decoded, stepping over damaged packets."""
+        """Decode what can be decoded, stepping over damage."""
         failed = 0
+        held: Packet[VideoStream] | None = None
         while failed < _MAX_FAILED_READS:
             try:
                 for packet in self._container.demux(self._stream):
                     failed = 0
-                    self._damaged |= packet.is_corrupt
-                    try:
-                        frames = packet.decode()
-                    except (av.error.FFmpegError, ValueError):
+                    # A corrupt packet at the very end is half a frame, and decoding it would cost the whole
+                    # ones that wait in the decoder's threads: it is tried only if more follows.
+                    if held is not None and packet.size:
+                        yield from self._decode_packet(held)
+                    held = packet if packet.is_corrupt else None
+                    if held is None:
+                        yield from self._decode_packet(packet)
+                    else:
                         self._damaged = True
-                        continue
-                    for frame in frames:
-                        self._damaged |= frame.is_corrupt
-                        yield frame
                 return
-            except (av.error.FFmpegError, ValueError) as error:
+            except (av.error.FFmpegError, ValueError) as error:  # noqa: PERF203 (trying again is the point)
                 # Reading failed, not decoding: go on behind the damage, if there is anything behind it.
                 self._damaged = True
                 failed += 1
                 if not isinstance(error, av.error.InvalidDataError):
                     break
-        with contextlib.suppress(av.error.FFmpegError, ValueError):
-            yield from self._stream.decode(None)
+        yield from self._decode_packet(None)
+
+    def _decode_packet(self, packet: Packet[VideoStream] | None) -> Iterator[VideoFrame]:
+        try:
+            frames = self._stream.decode(packet)
+        except (av.error.FFmpegError, ValueError):
+            self._damaged = True
+            return
+        for frame in frames:
+            self._damaged |= frame.is_corrupt
+            yield frame
 
     def _seconds(self) -> float | None:
         if self._stream.duration is not None and self._stream.time_base is not None:
@@ -202,12 +217,13 @@ class FFmpegSource:
             return self._container.duration / av.time_base
         return None
 
-    def _verdict(self, count: int, end: float) -> str | None:
+    def _verdict(self, count: int, last: float) -> str | None:
+        """What was lost, given the number of frames and the time of the last one."""
         if self.live:
             return f"the stream {self._label} ended after {count} frames."
-        missing = (self._duration or 0.0) - end
-        short = missing > max(4 / (self.fps or _FALLBACK_FPS), 0.02 * (self._duration or 0.0))
-        if not (short or self._damaged):
+        duration = self._duration or 0.0
+        interval = last / (count - 1) if count > 1 else duration
+        if not self._damaged and duration - last <= max(5 * interval, 0.02 * duration):
             return None
         if self.frame_count is not None and count < self.frame_count:
             read = f"{count} of about {self.frame_count} frames were read"
@@ -251,7 +267,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, av.error.HTTPNotFoundError):
         return "the server knows no such path, check it"
     if isinstance(error, (av.error.TimeoutError, av.error.ExitError)):
-        return f"no answer in {OPEN_TIMEOUT:.0f} seconds, check the address and the network"
+        return _NO_ANSWER
     if isinstance(error, av.error.ConnectionRefusedError):
         return "the connection was refused, check the port and that the stream is running"
     if isinstance(error, av.error.InvalidDataError):
