@@ -217,7 +217,7 @@ def test_thousands_of_boxes() -> None:
     for t in range(6):
         people = order.permutation(len(grid))
         corner = grid[people] + [t * 5.0, 0]
-        boxes = np.concatenate((corner, [*corner, 40, 100]), axis=1)
+        boxes = np.concatenate((corner, corner + np.array([40, 100])), axis=1)
         tracks = tracker.update(Detections(boxes, np.full(len(boxes), 0.9)))
         if t:
             assert len(tracks) == 4000

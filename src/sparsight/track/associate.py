@@ -43,13 +43,12 @@ def assign(
     """
     if shape[0] * shape[1] <= _SMALL:
         return _solve(rows, columns, gain, shape)
-    alone = (np.bincount(rows)[rows] == 1) & (np.bincount(columns)[columns] == 1)
+    alone: NDArray[np.bool_] = (np.bincount(rows)[rows] == 1) & (np.bincount(columns)[columns] == 1)
     contested = (~alone).nonzero()[0]
     if len(contested):
         best = _solve_groups(rows[contested], columns[contested], gain[contested], shape)
         alone[contested[best]] = True
-    taken = alone.nonzero()[0]
-    return taken
+    return alone.nonzero()[0]
 
 
 def _solve(

@@ -80,7 +80,7 @@ def read(path: str | Path) -> MotRows:
     Fields are separated by commas; blank lines and spaces around numbers are skipped over.
 
     Raises:
-        SparsightError: the file cannot be read, or a line is malformed (names the line and what was expected).
+        SparsightError: the file cannot be read, or a line is malformed: names it and what was expected.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").split("\n")

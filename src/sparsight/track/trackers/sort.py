@@ -19,8 +19,8 @@ class Sort:
     """Follows boxes by motion and overlap alone; all tracks are predicted, compared and corrected at once.
 
     The defaults are for people at 7 to 30 frames/s. The 2016 paper lost a track at its first gap
-    (``max_age`` 1) and let any detection begin one; here a track survives a passing occlusion, and a detection
-    of which the detector is unsure may continue a track but not begin one.
+    (``max_age`` 1) and let any detection begin one; here a track survives a passing occlusion, and a
+    detection of which the detector is unsure may continue a track but not begin one.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Sort:
         """Start without tracks.
 
         Args:
-            iou: overlap in [0, 1) that a detection must exceed with the box predicted for a track to be its.
+            iou: overlap in [0, 1) above which a detection may belong to the box predicted for a track.
             max_age: frames that a track may go unseen before it is removed (in units of the mean interval when
                 frames come with time stamps).
             min_hits: frames in a row that a track must be seen in before it is reported.
