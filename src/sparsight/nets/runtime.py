@@ -140,7 +140,7 @@ class _OnnxEngine:
             raise SparsightError(f"there is no ONNX file {source}: check the path.")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or _usable_threads()
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # its errors are raised, so it need not print them as well
         providers = ["CPUExecutionProvider"]
         if device == "cuda":
             if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
