@@ -106,12 +106,10 @@ class Asset:
         """Whether some source can be fetched, as opposed to put in place by hand."""
         return any(not isinstance(source, Local) for source in self.sources)
 
-    def accept(self, sha256: str) -> Contents | None:
-        """What the catalogue knows of the file with this hash: the asset or another build of it."""
-        for contents in (self.contents, *(source.contents for source in self.sources)):
-            if contents.accept(sha256):
-                return contents
-        return None
+    @property
+    def builds(self) -> tuple[Contents, ...]:
+        """What a copy of it may be: the asset itself, or the other builds that some sources hold."""
+        return (self.contents, *(source.contents for source in self.sources))
 
 
 @functools.cache

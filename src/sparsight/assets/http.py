@@ -54,7 +54,6 @@ def opened(
     *,
     network: Network | None = None,
     headers: Mapping[str, str] | None = None,
-    auth: tuple[str, str] | None = None,
 ) -> Iterator[httpx.Response]:
     """A GET whose body is still to be read; redirects are followed, but never from https to http.
 
@@ -62,7 +61,6 @@ def opened(
         url: an http(s) address; a user and password in it are used.
         network: how to reach it.
         headers: besides ``Accept-Encoding: identity``, without which lengths could not be checked.
-        auth: user and password where ``url`` has none.
 
     Raises:
         SparsightError: it cannot be had; the sentence says why and holds no secret.
@@ -83,7 +81,7 @@ def opened(
                     headers={"Accept-Encoding": "identity", **(headers or {})},
                 )
             )
-            response = stack.enter_context(client.stream("GET", url, auth=auth or httpx.USE_CLIENT_DEFAULT))
+            response = stack.enter_context(client.stream("GET", url))
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             # OSError and ValueError: the certificate files or the proxy of the settings.
             raise SparsightError(_reason(error)) from error

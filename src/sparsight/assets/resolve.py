@@ -68,8 +68,7 @@ def copies(asset: Asset, *, fresh: bool = False) -> Iterator[Found]:
             yield Found(asset, "local", candidate, _problem(asset, (contents,), candidate, fresh))
     cached = store.cached_path(asset)
     if asset.kind == "file" and cached.exists():
-        builds = (asset.contents, *(source.contents for source in asset.sources))
-        yield Found(asset, "cache", cached, _problem(asset, builds, cached, fresh))
+        yield Found(asset, "cache", cached, _problem(asset, asset.builds, cached, fresh))
 
 
 def obtain(asset: Asset, others: Iterable[Asset] = ()) -> Path:
@@ -82,6 +81,8 @@ def obtain(asset: Asset, others: Iterable[Asset] = ()) -> Path:
     failures: list[str] = []
     for found in copies(asset):
         if found.problem is None:
+            if asset.kind == "file":
+                _trust(asset, store.sha256_of(found.path))
             return found.path
         failures.append(f"{found.place} {found.path}: {found.problem}")
         _log.warning("%s is not used: %s", found.path, found.problem)
@@ -135,19 +136,22 @@ def _problem(asset: Asset, builds: Sequence[Contents], candidate: Path, fresh: b
 
 
 def _mismatch(asset: Asset, builds: Sequence[Contents], sha256: str) -> str | None:
-    """What is wrong with a hash, in words; a hash that the catalogue does not know is recorded."""
-    fitting = next((build for build in builds if build.accept(sha256)), None)
-    if fitting is None:
+    """What is wrong with the hash of a copy of ``asset`` that must be one of ``builds``."""
+    if not any(build.accept(sha256) for build in builds):
         return f"its SHA-256 begins {sha256[:12]}, not {builds[0].sha256[:12]}"
-    if fitting.pinned:
+    known = store.recorded(asset)
+    if known in ("", sha256) or any(build.sha256 == sha256 for build in builds):
         return None
-    if known := store.recorded(asset):
-        if known == sha256:
-            return None
-        return (
-            f"its SHA-256 begins {sha256[:12]}, not {known[:12]} as recorded on first use "
-            f"(if the new file can be trusted, delete {store.record_path(asset)})"
-        )
+    return (
+        f"its SHA-256 begins {sha256[:12]}, not {known[:12]} as recorded on first use "
+        f"(if the new file can be trusted, delete {store.record_path(asset)})"
+    )
+
+
+def _trust(asset: Asset, sha256: str) -> None:
+    """Record a hash that the catalogue does not know, the first time its file is used."""
+    if store.recorded(asset) or any(build.sha256 == sha256 for build in asset.builds):
+        return
     with contextlib.suppress(OSError):
         store.record(asset, sha256)
     _log.warning(
@@ -156,7 +160,6 @@ def _mismatch(asset: Asset, builds: Sequence[Contents], sha256: str) -> str | No
         sha256,
         store.record_path(asset),
     )
-    return None
 
 
 def _in_cache(asset: Asset) -> Path | None:
@@ -255,6 +258,7 @@ def _keep(asset: Asset, contents: Contents, pieces: Iterator[bytes]) -> Path:
         if (problem := _mismatch(asset, (contents,), digest.hexdigest())) is not None:
             raise SparsightError(problem)
     store.remember(target, digest.hexdigest())
+    _trust(asset, digest.hexdigest())
     return target
 
 
