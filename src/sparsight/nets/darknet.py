@@ -343,14 +343,18 @@ LAYERS: dict[str, Callable[[Section, _Plan], _Built]] = {
 }
 """Kind of section → function that builds its layer."""
 
-_UNSUPPORTED: Mapping[str, frozenset[str]] = {
-    key: frozenset(harmless)
-    for key, harmless in {
-        "dilation": ("1",), "antialiasing": ("0",), "binary": ("0",), "xnor": ("0",), "flipped": ("0",),
-        "maxpool_depth": ("0",), "weights_type": ("none",), "stride_x": (), "stride_y": (),
-        "scale": ("1", "1.0"),
-    }.items()
-}  # fmt: skip
+_UNSUPPORTED: Mapping[str, tuple[str, ...]] = {
+    "dilation": ("1",),
+    "antialiasing": ("0",),
+    "binary": ("0",),
+    "xnor": ("0",),
+    "flipped": ("0",),
+    "maxpool_depth": ("0",),
+    "weights_type": ("none",),
+    "stride_x": (),
+    "stride_y": (),
+    "scale": ("1", "1.0"),
+}
 """Settings that would change what a layer computes and that nothing here follows → their harmless values."""
 
 
@@ -389,8 +393,9 @@ class Darknet(nn.Module):
                     + unknown("Darknet layer", section.kind, LAYERS)
                 )
             for key, harmless in _UNSUPPORTED.items():
-                if section.settings.get(key, next(iter(harmless), None)) not in (*harmless, None):
-                    raise section.error(f"sets {key}={section.settings[key]}, which is not supported")
+                value = section.settings.get(key)
+                if value is not None and value not in harmless:
+                    raise section.error(f"sets {key}={value}, which is not supported")
             layer, shape, sources = LAYERS[section.kind](section, plan)
             if np.prod(shape, dtype=np.float64) > MAX_MAP:
                 raise section.error(f"makes a map of {shape}, which is too large")

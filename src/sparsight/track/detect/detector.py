@@ -20,8 +20,8 @@ PERSON = 0
 """The class of people, in COCO's 80 classes and in the person detector's one."""
 
 IOU = 0.45
-"""The overlap above which the lower of two boxes goes, unless told otherwise: a stray second box makes a second
-track, which costs a tracker more than a missed person in a crowd does."""
+"""The overlap above which the lower of two boxes goes, unless told otherwise: a stray second box makes a
+second track, which costs a tracker more than a missed person in a crowd does."""
 
 Prepare: TypeAlias = Callable[[Image, int, int], tuple[NDArray[np.float32], Placement]]
 """(image, height, width of the input) → (C, H, W) input, and where the image lies in it."""
