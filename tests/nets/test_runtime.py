@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from sparsight import SparsightError
 from sparsight.nets import Session, build, taps
+from sparsight.nets.runtime import _TorchEngine
 
 
 @pytest.fixture(autouse=True)
@@ -225,6 +226,18 @@ def test_an_onnx_file_on_the_cpu_needs_no_pytorch(tmp_path: Path) -> None:
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_pytorch_as_the_runtime_gives_the_same() -> None:
+    """The engine that serves GPUs, held to the other one on the CPU."""
+    model = taps(build("mobilenet_v2", input_shape=(3, 32, 32)), ["features.5", "features.2"]).train()
+    x = _images(4, 3, 32, 32)[::-1]
+    want = Session(model, "cpu").run(x)
+    engine = _TorchEngine(model, (3, 32, 32), "cpu")
+    assert engine.names == tuple(want)
+    for got, array in zip(engine(x), want.values(), strict=True):
+        np.testing.assert_allclose(got, array, rtol=1e-4, atol=1e-5)
+    assert model.training
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

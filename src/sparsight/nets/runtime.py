@@ -82,7 +82,7 @@ class Session:
         else:
             self.input_shape = _shape_of(model, input_shape)
             if self.device == "cuda":
-                self._engine = _TorchEngine(model, self.input_shape)
+                self._engine = _TorchEngine(model, self.input_shape, "cuda")
             else:
                 from sparsight.nets.export import cached_export
 
@@ -159,6 +159,11 @@ class _OnnxEngine:
                 f"{self._source} is not an ONNX network that ONNX Runtime can run ({_first_line(error)}): "
                 "download or export it again."
             ) from error
+        if device == "cuda" and "CUDAExecutionProvider" not in self._session.get_providers():
+            raise SparsightError(
+                f"{self._source} cannot run on cuda, because ONNX Runtime cannot start it: check the CUDA "
+                "installation, or use device cpu."
+            )
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or inputs[0].type != "tensor(float)" or len(inputs[0].shape) != 4:
             given = ", ".join(f"{node.name} {node.type} {node.shape}" for node in inputs)
@@ -200,32 +205,34 @@ class _OnnxEngine:
 
 
 class _TorchEngine:
-    """PyTorch on the GPU, over a copy of the network."""
+    """PyTorch on a device of its own, over a copy of the network."""
 
     input_name = "input"
 
-    def __init__(self, model: nn.Module, input_shape: tuple[int, int, int]) -> None:
+    def __init__(self, model: nn.Module, input_shape: tuple[int, int, int], device: str) -> None:
         import copy
 
         import torch
 
-        from sparsight.nets.export import named_outputs
-
-        self._model = copy.deepcopy(model).eval().cuda()
-        self._model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # PyTorch's hint lacks it
-        with torch.inference_mode():
-            outputs = named_outputs(self._model(torch.zeros(1, *input_shape, device="cuda")))
-        self.names = tuple(outputs)
+        self._device = device
+        self._model = copy.deepcopy(model).eval().to(device)
+        # Convolutions run faster on channels-last features; PyTorch's type hints lack this argument.
+        self._model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.names = tuple(self._outputs(np.zeros((1, *input_shape), np.float32)))
 
     def __call__(self, x: NDArray[np.float32]) -> list[NDArray[Any]]:
+        outputs = self._outputs(x)
+        return [outputs[name] for name in self.names]
+
+    def _outputs(self, x: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         import torch
 
         from sparsight.nets.export import named_outputs
 
         with torch.inference_mode():
-            batch = torch.from_numpy(x).to("cuda").contiguous(memory_format=torch.channels_last)
-            outputs = named_outputs(self._model(batch))
-            return [outputs[name].cpu().numpy() for name in self.names]
+            batch = torch.tensor(np.ascontiguousarray(x), device=self._device)
+            outputs = named_outputs(self._model(batch.contiguous(memory_format=torch.channels_last)))
+            return {name: value.cpu().numpy() for name, value in outputs.items()}
 
 
 def _device(device: str, is_file: bool) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -146,7 +147,8 @@ def read_torch(path: Path, model: nn.Module | None = None) -> State:
     """
     _refuse_bomb(path)
     try:
-        with torch.serialization.safe_globals(_IGNORED):
+        with torch.serialization.safe_globals(_IGNORED), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the pickle's age
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise SparsightError(f"{path} cannot be read: {error.strerror or error}.") from error
