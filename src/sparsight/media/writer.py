@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import queue
 import threading
@@ -23,10 +24,11 @@ from sparsight.media.images import Image
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-# x264 at veryfast costs a fifth more time than at ultrafast and writes a third of the bytes (measured on a
-# surveillance video). One thread, because the others have networks to run.
+# Measured on a surveillance video: x264 at veryfast takes two to three times as long as at ultrafast, in its
+# own thread, and writes a third of the bytes. No B-frames: they would shift the first frame's time and tear
+# the end of a film whose writer was killed. One thread, because the others have networks to run.
 _ENCODERS: dict[str, dict[str, str]] = {
-    "libx264": {"preset": "veryfast", "crf": "23"},
+    "libx264": {"preset": "veryfast", "crf": "24", "bf": "0"},
     "libopenh264": {},
     "h264_videotoolbox": {},
     "h264_mf": {},
@@ -92,7 +94,8 @@ class VideoWriter:
         """
         if self._closed:
             raise SparsightError(f"the film {self.path} is closed: begin a new one.")
-        self._check()
+        if self._error is not None:
+            raise self._trouble(self._error) from self._error
         if time is None:
             time = self._count / self.fps
         elif self._count == 0:
@@ -113,12 +116,13 @@ class VideoWriter:
         if self._closed:
             return
         self._finish()
-        self._check()
+        if self._error is not None:
+            raise self._trouble(self._error, kept=self.partial.exists()) from self._error
         if self._count:
             try:
                 self._remux()
             except (OSError, av.error.FFmpegError) as error:
-                raise self._trouble(error) from error
+                raise self._trouble(error, kept=True) from error
         self.partial.unlink(missing_ok=True)
 
     def abort(self) -> None:
@@ -149,18 +153,21 @@ class VideoWriter:
         try:
             self.partial.parent.mkdir(parents=True, exist_ok=True)
             self._container = av.open(str(self.partial), "w", format="mp4", options=options)
+            rate = Fraction(self.fps).limit_denominator(1001)
+            stream = self._container.add_stream(encoder, rate=rate, options=_ENCODERS[encoder])
+            self._stream = cast(VideoStream, stream)
+            self._stream.width, self._stream.height = self.size
+            self._stream.pix_fmt = "yuv420p"
+            self._stream.thread_count = 1
+            context = self._stream.codec_context
+            context.time_base = Fraction(1, _TICKS)
+            context.colorspace = context.color_primaries = context.color_trc = _BT601
+            context.color_range = _LIMITED_RANGE
+            self._container.start_encoding()
         except (OSError, av.error.FFmpegError) as error:
+            with contextlib.suppress(OSError):
+                self.partial.unlink(missing_ok=True)
             raise self._trouble(error) from error
-        rate = Fraction(self.fps).limit_denominator(1001)
-        stream = self._container.add_stream(encoder, rate=rate, options=_ENCODERS[encoder])
-        self._stream = cast(VideoStream, stream)
-        self._stream.width, self._stream.height = self.size
-        self._stream.pix_fmt = "yuv420p"
-        self._stream.thread_count = 1
-        context = self._stream.codec_context
-        context.time_base = Fraction(1, _TICKS)
-        context.colorspace = context.color_primaries = context.color_trc = _BT601
-        context.color_range = _LIMITED_RANGE
 
     def _encode(self) -> None:
         """The thread: encode what comes; after an error only empty the queue, so that nobody waits."""
@@ -219,17 +226,7 @@ class VideoWriter:
         canvas[top : top + inner[1], left : left + inner[0]] = scaled
         return canvas
 
-    def _check(self) -> None:
-        if self._error is not None:
-            raise self._trouble(self._error) from self._error
-
-    def _trouble(self, error: Exception) -> SparsightError:
+    def _trouble(self, error: Exception, kept: bool = False) -> SparsightError:
         reason = getattr(error, "strerror", None) or str(error)
-        kept = f", what was written is in {self.partial.name}" if self._exists() else ""
-        return SparsightError(f"the film {self.path} cannot be written: {reason.lower()}{kept}.")
-
-    def _exists(self) -> bool:
-        try:
-            return self.partial.stat().st_size > 0
-        except OSError:
-            return False
+        where = f", what was written is in {self.partial.name}" if kept else ""
+        return SparsightError(f"the film {self.path} cannot be written: {reason.lower()}{where}.")
