@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import zipfile
 from pathlib import Path
 
@@ -145,8 +146,9 @@ def test_a_page_on_the_web_cannot_point_at_files_here(site: Site, tmp_path: Path
 
 
 def test_credentials_open_the_index_and_its_files_and_are_never_shown(
-    site: Site, tmp_path: Path, pip_alone: Path
+    site: Site, tmp_path: Path, pip_alone: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.DEBUG)
     login = ("user", SECRET)
     pip_alone.write_text(f"[global]\nindex-url=http://user:{SECRET}@{site.host}/simple\n")
     site.pages["/simple/some-package/"] = html(f"/files/{WHEEL}")
@@ -167,6 +169,7 @@ def test_credentials_open_the_index_and_its_files_and_are_never_shown(
             obtain(an_asset(b"", PyPI("some-package", "1.0", "wheel", "a", known(b"")), name="b", file="b"))
         assert SECRET not in str(caught.value)
         assert "user" not in str(caught.value)
+    assert SECRET not in caplog.text
 
 
 def test_credentials_are_not_given_to_another_host(site: Site, tmp_path: Path, pip_alone: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from sparsight.errors import SparsightError
 
@@ -69,6 +69,9 @@ def opened(
 
     network = network or Network()
     parts = urlsplit(url)
+    # Given apart from the address, which httpx writes to its log, they stay out of it.
+    login = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+    address = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
     trusted = {parts.hostname, f"{parts.hostname}:{parts.port}"} & network.trusted_hosts
     with contextlib.ExitStack() as stack:
         try:
@@ -81,7 +84,7 @@ def opened(
                     headers={"Accept-Encoding": "identity", **(headers or {})},
                 )
             )
-            response = stack.enter_context(client.stream("GET", url))
+            response = stack.enter_context(client.stream("GET", address, auth=login))
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             # OSError and ValueError: the certificate files or the proxy of the settings.
             raise SparsightError(_reason(error)) from error

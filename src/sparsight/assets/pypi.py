@@ -242,7 +242,7 @@ def _is_release(filename: str, project: str, version: str, archive: Literal["whe
             and len(parts) >= 5
             and (_normalised(parts[0]), parts[1]) == (project, version)
         )
-    for suffix in (".tar.gz", ".zip", ".tar.bz2", ".tar.xz"):
+    for suffix in (".tar.gz", ".zip", ".tar.xz"):
         if filename.endswith(suffix):
             name, _, found = filename.removesuffix(suffix).rpartition("-")
             return (_normalised(name), found) == (project, version)
