@@ -89,8 +89,9 @@ def draw_boxes(
     letters = max(11, round(min(height, width) / 40))
     drawn = list(zip(corners.tolist(), colours(number).tolist(), texts, strict=True))
     for (left, top, right, bottom), colour, _ in drawn:
-        cv2.rectangle(image, (left, top), (right, bottom), _OUTLINE, line + 2, cv2.LINE_AA)
-        cv2.rectangle(image, (left, top), (right, bottom), colour, line, cv2.LINE_AA)
+        # Upright lines are crisp without anti-aliasing, which would only blur them.
+        cv2.rectangle(image, (left, top), (right, bottom), _OUTLINE, line + 2, cv2.LINE_8)
+        cv2.rectangle(image, (left, top), (right, bottom), colour, line, cv2.LINE_8)
     for (left, top, _, _), colour, text in drawn:
         if text:
             _paste(image, _label(text, letters, tuple(colour)), left - line // 2, top - line // 2)
@@ -112,8 +113,9 @@ class Trails:
 
         Call it for frames without anybody too, so that old trails fade.
         """
-        number = np.asarray(identity, np.int64).reshape(-1)
         boxes = np.asarray(xyxy, np.float32).reshape(-1, 4)
+        sound = np.isfinite(boxes).all(axis=1)
+        number, boxes = np.asarray(identity, np.int64).reshape(-1)[sound], boxes[sound]
         length = self._points.shape[1]
         self._column = (self._column + 1) % length
         self._points[:, self._column] = np.nan
