@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 
 _SMALL = 32 * 32
 """Elements of a matrix that is solved at once: looking for groups in it would take longer."""
-_PAIRS = 64
+_PAIRS = 384
 """Larger problems are split into groups, and these gathered into matrices of about this many pairs."""
 
 

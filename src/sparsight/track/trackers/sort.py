@@ -35,9 +35,8 @@ class Sort:
         """Start without tracks.
 
         Args:
-            iou: overlap in [0, 1) above which a detection may belong to the box predicted for a track.
-            max_age: frames that a track may go unseen before it is removed (in units of the mean interval when
-                frames come with time stamps).
+            iou: overlap in [0, 1) above which a detection may belong to a track, where that should be.
+            max_age: frames a track may go unseen before it is removed (mean intervals, with time stamps).
             min_hits: frames in a row that a track must be seen in before it is reported.
             score: detections below are passed over.
             new_score: detections below continue tracks but begin none.
