@@ -36,12 +36,12 @@ def test_a_box_is_where_it_should_be() -> None:
     image = grey()
     assert draw_boxes(image, np.array([[40, 50, 80, 110]], np.float32), [3], [""]) is image
     rows, columns = np.nonzero(changed(image))
-    # The line runs through the first and the last pixel of the box; around it is a dark rim of a pixel or two.
+    # The line runs through the first and the last pixel of the box, with a dark rim around it.
     edges = np.array([columns.min(), rows.min(), columns.max(), rows.max()])
     assert (np.abs(edges - [38.5, 48.5, 80.5, 110.5]) <= 0.5).all()
     np.testing.assert_array_equal(image[80, 40], colours(3)[0])
     np.testing.assert_array_equal(image[80, 79], colours(3)[0])
-    assert (image[52:108, 42:78] == 90).all()  # the person stays visible
+    assert (image[53:107, 43:77] == 90).all()  # the person stays visible
 
 
 def test_labels_stand_above_and_stay_inside() -> None:
