@@ -49,7 +49,7 @@ def darknet(
         centre, half = found[..., :2], found[..., 2:4] / 2
         return np.concatenate([centre - half, centre + half], axis=-1), found[..., 5:] * found[..., 4:5]
 
-    return Detector("darknet", session, _prepare, decode, score, iou, classes)
+    return Detector("darknet", session, _prepare, decode, shapes[0][2] - 5, score, iou, classes)
 
 
 def _load(cfg: Path, weights: Path) -> nn.Module:

@@ -39,6 +39,7 @@ class Detector:
         session: the network, ready to run.
         prepare: fits an image to the network's input.
         decode: turns the network's outputs into boxes and scores.
+        class_count: how many classes the network tells apart.
         score: the least score of a detection, in [0, 1].
         iou: the overlap above which the lower-scoring of two boxes of one class goes.
         classes: the classes looked for; None for all. A box takes the best-scoring of them.
@@ -48,6 +49,7 @@ class Detector:
     session: Session
     prepare: Prepare
     decode: Decode
+    class_count: int
     score: float
     iou: float
     classes: Collection[int] | None = (PERSON,)
@@ -56,10 +58,12 @@ class Detector:
         for what, value in (("score", self.score), ("iou", self.iou)):
             if not 0 <= value <= 1:
                 raise SparsightError(f"detector {self.name} got {what}={value}, but 0 to 1 is needed.")
-        if self.classes is not None and (not self.classes or min(self.classes) < 0):
+        if self.classes is None:
+            return
+        if not self.classes or not 0 <= min(self.classes) <= max(self.classes) < self.class_count:
             raise SparsightError(
-                f"detector {self.name} got classes={self.classes!r}, but class numbers from 0, or None for"
-                " all, are needed."
+                f"detector {self.name} got classes={self.classes!r}, but numbers from 0 to"
+                f" {self.class_count - 1}, or None for all, are needed."
             )
 
     @property
@@ -95,13 +99,8 @@ class Detector:
         self, xyxy: NDArray[np.float32], scores: NDArray[np.float32], placement: Placement, image: Image
     ) -> Detections:
         """The detections among one image's (A, 4) boxes and (A, classes) scores."""
-        classes = np.arange(scores.shape[1])
-        if self.classes is not None:
-            classes = np.array(sorted(self.classes))
-            if classes[-1] >= scores.shape[1]:
-                raise SparsightError(
-                    f"detector {self.name} knows the classes 0 to {scores.shape[1] - 1}, not {classes[-1]}."
-                )
+        wanted = range(self.class_count) if self.classes is None else self.classes
+        classes = np.array(sorted(wanted), np.int64)
         best = scores[:, classes].argmax(axis=1)
         score = scores[np.arange(len(scores)), classes[best]]
         # An untrained or damaged network may give anything; comparisons with NaN are false.

@@ -49,7 +49,7 @@ def ssdlite(
     def decode(outputs: Mapping[str, NDArray[Any]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         return outputs["boxes"] * side, outputs["scores"]
 
-    return Detector("ssdlite", session, _prepare, decode, score, iou, classes)
+    return Detector("ssdlite", session, _prepare, decode, scores[2], score, iou, classes)
 
 
 def _prepare(image: Image, height: int, width: int) -> tuple[NDArray[np.float32], Placement]:

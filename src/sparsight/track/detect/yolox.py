@@ -53,7 +53,7 @@ def yolox(
         centre = (raw[..., :2] + cells) * stride
         return np.concatenate([centre - half, centre + half], axis=-1), raw[..., 5:] * raw[..., 4:5]
 
-    return Detector(name, session, _prepare, decode, score, iou, classes)
+    return Detector(name, session, _prepare, decode, shapes[0][2] - 5, score, iou, classes)
 
 
 yolox_nano = functools.partial(yolox, "yolox_nano")
