@@ -1,0 +1,204 @@
+"""One source of a run: its tracker, its memory of who passed, and the files it writes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsight.app.sights import UNIDENTIFIED_FROM, Sights
+from sparsight.app.stages import StageTimes
+from sparsight.files import replacing
+from sparsight.media import (
+    Frame,
+    Image,
+    Trails,
+    VideoReader,
+    VideoWriter,
+    beside,
+    colours,
+    draw_boxes,
+    overlay,
+)
+from sparsight.saliency import SaliencyModel, SaliencyResult
+from sparsight.track import Detector, Identifier, Tracker, Tracks
+from sparsight.track.motchallenge import TrackWriter
+
+SALIENCY_PER_SECOND = 4.0
+"""Where the eye goes changes slowly: this many maps are computed per second of video, and eased between."""
+_EASE = 0.5
+_MEAN_SIDE = 320
+_NOMINAL_FPS = 25.0
+
+
+class Camera:
+    """Takes the frames of one source through detector, tracker and identifier to the result files.
+
+    Attributes:
+        name: what the results call it.
+        reader: the source.
+        identifier: who knows people again, or None.
+        sights: who was seen when.
+        names: people's names, for the labels in the video.
+        started: unix seconds that the first frame stands for.
+        frames: frames processed.
+        in_view: people in the newest frame.
+        last_time: seconds from the first frame to the newest.
+        background: the first frame, H×W×3 uint8.
+        walked: where people walked, drawn on the background.
+        saliency_mean: (h, w) float64 mean of all maps at a reduced size, or None.
+        saliency_last: the newest map with its levels, or None.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        reader: VideoReader,
+        tracker: Tracker,
+        identifier: Identifier | None,
+        out: Path,
+        started: float,
+    ) -> None:
+        """Open the result files under ``out``; ``started`` is the unix time that the first frame stands for."""
+        self.name = name
+        self.reader = reader
+        self.identifier = identifier
+        self.sights = Sights()
+        self.names: dict[int, str] = {}
+        self.frames = 0
+        self.in_view = 0
+        self.last_time = 0.0
+        self.background: Image | None = None
+        self.walked: Image | None = None
+        self.saliency_mean: NDArray[np.float64] | None = None
+        self.saliency_last: SaliencyResult | None = None
+        self._tracker = tracker
+        self.started = started
+        self._frames: Iterator[Frame] = iter(reader)
+        self._trails = Trails()
+        self._feet = np.zeros((0, 2), np.float32)
+        self._eased: NDArray[np.float32] | None = None
+        self._saliency_count = 0
+        self._saliency_due = 0.0
+        self._out = out
+        self._video: VideoWriter | None = None
+        out.mkdir(parents=True, exist_ok=True)
+        self._tracks = TrackWriter(out / "tracks.txt")
+
+    def step(self, detector: Detector, model: SaliencyModel | None, times: StageTimes) -> bool:
+        """Process the next frame; False when there is none left."""
+        with times("read"):
+            frame = next(self._frames, None)
+        if frame is None:
+            return False
+        with times("detect"):
+            detections = detector(frame.image)
+        with times("track"):
+            tracks = self._tracker.update(detections, frame=frame.image, timestamp=frame.time)
+        person = tracks.id
+        if self.identifier is not None:
+            with times("re-identify"):
+                person = self.identifier.update(frame.image, tracks, self.started + frame.time).person
+        number = self.sights.label(self.sights.see(tracks.id, person, frame.time))
+        if model is not None and frame.time >= self._saliency_due:
+            with times("saliency"):
+                self._look(model(frame.image), frame.time)
+        with times("draw"):
+            picture = self._draw(frame.image, tracks, number)
+        with times("write"):
+            self._write(picture, replace(tracks, id=number), frame.time)
+        self.last_time = frame.time
+        self.frames += 1
+        self.in_view = len(tracks)
+        return True
+
+    def finish(self) -> list[Path]:
+        """Decide who the open tracks were, put the files in order, and name those written."""
+        if self.identifier is not None:
+            for track, person in self.identifier.finish().items():
+                self.sights.decide(track, person)
+        written = [self._settle_tracks()]
+        if self._video is not None:
+            self._video.close()
+            written.insert(0, self._video.path)
+        self.reader.close()
+        return written
+
+    def abandon(self) -> None:
+        """Let go of everything after an error; whole rows of the tracks file stay."""
+        with contextlib.suppress(Exception):
+            self._tracks.close()
+        if self._video is not None:
+            self._video.abort()
+        self.reader.close()
+
+    def _look(self, result: SaliencyResult, time: float) -> None:
+        """Take a new saliency map: ease it into the one that is shown, and into the mean of all."""
+        self._saliency_due = time + 1 / SALIENCY_PER_SECOND
+        self.saliency_last = result
+        if self._eased is None or self._eased.shape != result.map.shape:
+            self._eased = result.map
+        else:
+            self._eased = (1 - _EASE) * self._eased + np.float32(_EASE) * result.map
+        if self.saliency_mean is None:
+            height, width = result.map.shape
+            scale = min(1.0, _MEAN_SIDE / max(height, width))
+            self.saliency_mean = np.zeros((max(1, round(height * scale)), max(1, round(width * scale))))
+        small = cv2.resize(result.map, self.saliency_mean.shape[::-1], interpolation=cv2.INTER_AREA)
+        self._saliency_count += 1
+        self.saliency_mean += (small - self.saliency_mean) / self._saliency_count
+
+    def _draw(self, image: Image, tracks: Tracks, number: NDArray[np.int64]) -> Image:
+        if self.background is None:
+            self.background = image.copy()
+            self.walked = image // 2 + 64  # paler, so that the paths stand out
+        self._walk(tracks, number)
+        self._trails.update(number, tracks.xyxy)
+        labels = [self._label(who) for who in number.tolist()]
+        picture = draw_boxes(self._trails.draw(image.copy()), tracks.xyxy, number, labels)
+        return picture if self._eased is None else beside(picture, overlay(image, self._eased))
+
+    def _label(self, number: int) -> str:
+        return "?" if number >= UNIDENTIFIED_FROM else self.names.get(number, str(number))
+
+    def _walk(self, tracks: Tracks, number: NDArray[np.int64]) -> None:
+        """Lengthen the paths of the people known by now."""
+        assert self.walked is not None
+        missing = int(tracks.id.max(initial=0)) + 1 - len(self._feet)
+        if missing > 0:
+            more = np.full((missing + len(self._feet), 2), np.nan, np.float32)
+            self._feet = np.concatenate([self._feet, more])
+        feet = np.stack([(tracks.xyxy[:, 0] + tracks.xyxy[:, 2]) / 2, tracks.xyxy[:, 3]], axis=1)
+        before = self._feet[tracks.id]
+        self._feet[tracks.id] = feet
+        drawn = (number < UNIDENTIFIED_FROM) & ~np.isnan(before[:, 0])
+        ends = np.stack([before[drawn], feet[drawn]], axis=1).round().astype(np.int32)
+        width = max(1, round(min(self.walked.shape[:2]) / 300))
+        for line, colour in zip(ends, colours(number[drawn]).tolist(), strict=True):
+            cv2.line(self.walked, line[0].tolist(), line[1].tolist(), colour, width, cv2.LINE_AA)
+
+    def _write(self, picture: Image, tracks: Tracks, time: float) -> None:
+        if self._video is None:
+            height, width = picture.shape[:2]
+            self._video = VideoWriter(
+                self._out / "video.mp4", self.reader.fps or _NOMINAL_FPS, (width, height)
+            )
+        self._video.write(picture, time)
+        self._tracks.write(self.frames + 1, tracks)
+
+    def _settle_tracks(self) -> Path:
+        """Give the rows that were written before their track was identified the number of the person."""
+        self._tracks.close()
+        path = self._out / "tracks.txt"
+        with path.open() as rows, replacing(path) as temporary, temporary.open("w") as settled:
+            for row in rows:
+                frame, number, rest = row.split(",", 2)
+                if int(number) >= UNIDENTIFIED_FROM:
+                    number = str(self.sights.label(np.array([int(number) - UNIDENTIFIED_FROM]))[0])
+                settled.write(f"{frame},{number},{rest.rstrip()}\n")
+        return path

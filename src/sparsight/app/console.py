@@ -1,0 +1,73 @@
+"""The progress bar and the closing summary of ``watch``."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from sparsight.app.watch import WatchOptions, WatchResult, watch
+
+_SIGINT = 2
+
+
+def watch_with_progress(options: WatchOptions) -> int:
+    """Watch with a live progress bar on stderr, then say what was seen and where the results are.
+
+    Returns:
+        The exit code: 0, or 128 plus the signal's number when one ended the run early (130 for Ctrl-C).
+    """
+    console = Console(stderr=True)
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(),
+        console=console,
+    ) as bar:
+        task = bar.add_task("loading networks", total=None, note="")
+        begin: float | None = None
+
+        def progress(frames: int, total: int | None, in_view: int) -> None:
+            nonlocal begin
+            now = time.perf_counter()
+            begin = begin or now
+            rate = f"{(frames - 1) / (now - begin):.1f} frames/s" if frames > 1 else ""
+            bar.update(
+                task, description="watching", completed=frames, total=total, note=f"{in_view} in view  {rate}"
+            )
+
+        result = watch(options, progress)
+    summarise(result, Console())
+    return 128 + result.interrupted if result.interrupted else 0
+
+
+def summarise(result: WatchResult, console: Console) -> None:
+    """Print what a run came to."""
+    for warning in result.warnings:
+        console.print(f"[yellow]{warning}[/yellow]")
+    rate = result.frames / result.seconds if result.seconds else 0.0
+    console.print(
+        f"[bold]{len(result.people)} people[/bold] in {result.frames} frames, "
+        f"{result.seconds:.1f} s ({rate:.1f} frames/s)"
+    )
+    table = Table(box=None, pad_edge=False)
+    for column in ("stage", "median ms", "95% ms"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    for stage in result.stages.summary():
+        table.add_row(stage.name, f"{stage.median_ms:.1f}", f"{stage.p95_ms:.1f}")
+    console.print(table)
+    console.print("Look at:")
+    for file in result.files:
+        console.print(f"  {file}", soft_wrap=True, highlight=False)

@@ -1,0 +1,95 @@
+"""``identities.json``: who was seen in a run, when, by which cameras."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sparsight.app.timeline import Span
+from sparsight.files import write_bytes, write_text
+
+if TYPE_CHECKING:
+    from sparsight.app.camera import Camera
+    from sparsight.track import Gallery
+
+
+@dataclass(frozen=True)
+class Identity:
+    """One person as seen in one run.
+
+    Attributes:
+        number: the person's number in the gallery, or the track's where there is no gallery.
+        name: given by ``sparsight identity name``, or None.
+        spans: when and where, in order of time.
+        tracks: the track number of each span.
+        frames: frames seen in, over all cameras.
+    """
+
+    number: int
+    name: str | None
+    spans: tuple[Span, ...]
+    tracks: tuple[int, ...]
+    frames: int
+
+    @property
+    def label(self) -> str:
+        """The name, or "person" and the number."""
+        return self.name or f"person {self.number}"
+
+    @property
+    def cameras(self) -> list[str]:
+        """Their names, in order of first sight."""
+        return list(dict.fromkeys(span.camera for span in self.spans))
+
+
+def identities(cameras: Sequence[Camera], names: dict[int, str]) -> list[Identity]:
+    """Everybody identified by any of ``cameras``, in order of number; ``names`` are those given by hand."""
+    found: dict[int, list[tuple[Span, int, int]]] = {}
+    for camera in cameras:
+        table = camera.sights
+        for row in table.identified().tolist():
+            who = int(table.person[row])
+            span = Span(who, camera.name, float(table.first[row]), float(table.last[row]))
+            found.setdefault(who, []).append((span, int(table.track[row]), int(table.frames[row])))
+    people = []
+    for who in sorted(found):
+        rows = sorted(found[who], key=lambda row: row[0].start)
+        spans, tracks, frames = zip(*rows, strict=True)
+        people.append(Identity(who, names.get(who), spans, tracks, sum(frames)))
+    return people
+
+
+def write_identities(out: Path, people: Sequence[Identity], gallery: Gallery | None) -> Path:
+    """Write ``identities.json`` and the thumbnails it names under ``out``, each whole or not at all."""
+    rows = []
+    for one in people:
+        picture = gallery.thumbnail(one.number) if gallery is not None else None
+        thumbnail = f"thumbnails/{one.number}.jpg"
+        if picture is not None:
+            write_bytes(out / thumbnail, picture)
+        rows.append(
+            {
+                "id": one.number,
+                "name": one.name,
+                "first_seen": round(one.spans[0].start, 3),
+                "last_seen": round(max(span.end for span in one.spans), 3),
+                "frames": one.frames,
+                "cameras": one.cameras,
+                "thumbnail": None if picture is None else thumbnail,
+                "tracks": [
+                    {
+                        "camera": span.camera,
+                        "track": track,
+                        "first": round(span.start, 3),
+                        "last": round(span.end, 3),
+                    }
+                    for span, track in zip(one.spans, one.tracks, strict=True)
+                ],
+            }
+        )
+    path = out / "identities.json"
+    write_text(path, json.dumps({"identities": rows}, indent=2, ensure_ascii=False) + "\n")
+    return path

@@ -1,0 +1,205 @@
+"""The main job: follow people through one or several sources, know them again, and show what draws the eye."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from sparsight import assets
+from sparsight.app.camera import Camera
+from sparsight.app.people import Identity, identities, write_identities
+from sparsight.app.report import write_report
+from sparsight.app.stages import StageTimes
+from sparsight.errors import SparsightError
+from sparsight.media import VideoReader, open_video
+from sparsight.saliency import SaliencyModel
+from sparsight.saliency import build as build_saliency
+from sparsight.track import Detector, Gallery, Identifier, build_detector, build_embedder, build_tracker
+
+IDENTITIES_EVERY = 5.0
+"""Seconds between two writings of identities.json: a kill loses no more than that of it."""
+SAMPLES = ("vtest.avi", "bikes.mp4")
+"""Sample videos of people, the better one first."""
+
+
+@dataclass(frozen=True)
+class WatchOptions:
+    """What to watch and how; ``sparsight watch --help`` explains each."""
+
+    sources: tuple[str, ...]
+    out: Path
+    detector: str = "ssdlite"
+    tracker: str = "sort"
+    reid: str = "auto"
+    gallery: Path | None = None
+    saliency: bool = True
+    every: int = 1
+    max_frames: int | None = None
+    device: str = "auto"
+
+
+@dataclass
+class WatchResult:
+    """What a run came to.
+
+    Attributes:
+        cameras: one per source.
+        people: everybody identified, by any camera.
+        frames: frames processed over all cameras.
+        seconds: wall-clock time of the loop, set-up left out.
+        interrupted: number of the signal that ended the run early, or None.
+        stages: milliseconds per stage.
+        files: what was written.
+        warnings: what went less than well, a sentence each.
+    """
+
+    cameras: list[Camera]
+    people: list[Identity] = field(default_factory=list)
+    frames: int = 0
+    seconds: float = 0.0
+    interrupted: int | None = None
+    stages: StageTimes = field(default_factory=StageTimes)
+    files: list[Path] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+Progress = Callable[[int, int | None, int], None]
+"""Called after every frame with the frames done, the frames in all (None: unknown) and the people in view."""
+
+
+def watch(options: WatchOptions, progress: Progress | None = None) -> WatchResult:
+    """Watch ``options.sources`` until they end, and write what was seen under ``options.out``.
+
+    Nothing is written before every source is open and every network is loaded.
+
+    Raises:
+        SparsightError: a source, a network, the gallery or the output folder cannot be used.
+        OSError: the results cannot be written.
+    """
+    with ExitStack() as stack:
+        readers = [stack.enter_context(_open(source, options)) for source in options.sources]
+        detector = build_detector(options.detector, device=options.device)
+        trackers = [build_tracker(options.tracker) for _ in readers]
+        model = build_saliency("deeprare", device=options.device) if options.saliency else None
+        identifiers: list[Identifier | None] = [None] * len(readers)
+        gallery = None
+        names = unique_names([reader.name for reader in readers])
+        if options.reid != "none":
+            embedder = build_embedder(options.reid, device=options.device)
+            gallery = stack.enter_context(Gallery(options.gallery or options.out / "gallery.sqlite"))
+            identifiers = [Identifier(gallery, embedder, camera=name) for name in names]
+        started = time.time()
+        result = WatchResult([])
+        for name, reader, tracker, identifier in zip(names, readers, trackers, identifiers, strict=True):
+            out = options.out if len(readers) == 1 else options.out / name
+            camera = Camera(name, reader, tracker, identifier, out, started)
+            camera.names = _names(gallery)
+            stack.callback(camera.abandon)
+            result.cameras.append(camera)
+        with stopping_on_signals() as stopped:
+            _loop(result, options.out, gallery, detector, model, stopped, progress)
+            result.interrupted = stopped[0] if stopped else None
+            for camera in result.cameras:
+                result.files += camera.finish()
+        result.warnings = [reader.warning for reader in readers if reader.warning]
+        result.people = identities(result.cameras, _names(gallery))
+        result.files.append(write_identities(options.out, result.people, gallery))
+        result.files.append(write_report(options, result, gallery))
+    return result
+
+
+def sample_video() -> Path:
+    """A video of people to try things on: the first sample that can be had.
+
+    Raises:
+        SparsightError: none can.
+    """
+    reasons = []
+    for name in SAMPLES:
+        try:
+            return assets.path(name)
+        except SparsightError as error:
+            reasons.append(str(error))
+    raise SparsightError(" ".join(reasons))
+
+
+def unique_names(names: list[str]) -> list[str]:
+    """The names, those that stand twice numbered from 2."""
+    unique: list[str] = []
+    for name in names:
+        candidate, number = name, 2
+        while candidate in unique:
+            candidate, number = f"{name}-{number}", number + 1
+        unique.append(candidate)
+    return unique
+
+
+def _open(source: str, options: WatchOptions) -> VideoReader:
+    if source in SAMPLES and not Path(source).exists():
+        source = str(assets.path(source))
+    return open_video(source, every=options.every, max_frames=options.max_frames)
+
+
+def _loop(
+    result: WatchResult,
+    out: Path,
+    gallery: Gallery | None,
+    detector: Detector,
+    model: SaliencyModel | None,
+    stopped: list[int],
+    progress: Progress | None,
+) -> None:
+    """Take one frame of each source in turn until all have ended or a signal came."""
+    counts = [camera.reader.frame_count for camera in result.cameras]
+    total = None if None in counts else sum(count for count in counts if count is not None)
+    active = list(result.cameras)
+    begin = written = time.perf_counter()
+    while active and not stopped:
+        for camera in list(active):
+            if stopped:
+                break
+            if not camera.step(detector, model, result.stages):
+                active.remove(camera)
+                continue
+            result.frames += 1
+            now = time.perf_counter()
+            result.seconds = now - begin
+            if now - written > IDENTITIES_EVERY:
+                names = _names(gallery)
+                write_identities(out, identities(result.cameras, names), gallery)
+                for each in result.cameras:
+                    each.names = names
+                written = now
+            if progress is not None:
+                progress(result.frames, total, sum(each.in_view for each in result.cameras))
+
+
+def _names(gallery: Gallery | None) -> dict[int, str]:
+    return {} if gallery is None else {one.id: one.name for one in gallery.people() if one.name is not None}
+
+
+@contextmanager
+def stopping_on_signals() -> Iterator[list[int]]:
+    """Collect the first Ctrl-C or SIGTERM, so that the files can be finished; a second one ends at once."""
+    stopped: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        if stopped:
+            raise KeyboardInterrupt
+        stopped.append(number)
+
+    try:
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: whoever runs us there stops us in another way
+        yield stopped
+        return
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

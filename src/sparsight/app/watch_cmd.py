@@ -1,0 +1,115 @@
+"""``sparsight watch`` and ``sparsight demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from sparsight.app.watch import WatchOptions
+
+Out = Annotated[Path, typer.Option(help="Folder for the results; made if it is not there.", metavar="DIR")]
+Device = Annotated[str, typer.Option(help="Where the networks run.", metavar="auto|cpu|cuda")]
+Saliency = Annotated[
+    bool, typer.Option("--saliency/--no-saliency", help="Also show what draws the eye (DeepRare).")
+]
+MaxFrames = Annotated[
+    int | None, typer.Option("--max-frames", min=1, help="Stop after this many frames of each source.")
+]
+
+
+def watch(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            help="Video file, folder of pictures, camera number (0, 1, ...), rtsp:// or http:// address, or the "
+            "name of a sample (vtest.avi). Several are watched side by side with one memory of people.",
+            metavar="SOURCE...",
+            show_default=False,
+        ),
+    ],
+    detector: Annotated[
+        str,
+        typer.Option(
+            help="What finds people: ssdlite, yolox, yolox:FILE.onnx, darknet, darknet:FILE.cfg.",
+            metavar="NAME",
+        ),
+    ] = "ssdlite",
+    tracker: Annotated[
+        str, typer.Option(help="What follows them from frame to frame.", metavar="NAME")
+    ] = "sort",
+    reid: Annotated[
+        str,
+        typer.Option(
+            help="What knows them again: auto, osnet_x0_25, mobilenet_v2, onnx:FILE.onnx, or none.",
+            metavar="NAME",
+        ),
+    ] = "auto",
+    gallery: Annotated[
+        Path | None,
+        typer.Option(
+            help="Memory of people, shared between runs and cameras.",
+            metavar="FILE",
+            show_default="DIR/gallery.sqlite",
+        ),
+    ] = None,
+    saliency: Saliency = True,
+    every: Annotated[int, typer.Option(min=1, help="Process each Nth frame only.", metavar="N")] = 1,
+    max_frames: MaxFrames = None,
+    out: Out = Path("out"),
+    device: Device = "auto",
+) -> None:
+    """Follow people through video, know them again, and show what draws the eye.
+
+    Writes DIR/video.mp4, DIR/tracks.txt (MOTChallenge), DIR/identities.json and DIR/report.html.
+
+    Examples:
+
+      sparsight watch shop.mp4
+
+      sparsight watch 0 1 --gallery museum.sqlite      two cameras, one memory
+
+      sparsight watch rtsp://camera/stream --no-saliency --every 2
+    """
+    from sparsight.app.watch import WatchOptions
+
+    _run(
+        WatchOptions(
+            sources=tuple(sources),
+            out=out,
+            detector=detector,
+            tracker=tracker,
+            reid=reid,
+            gallery=gallery,
+            saliency=saliency,
+            every=every,
+            max_frames=max_frames,
+            device=device,
+        )
+    )
+
+
+def demo(
+    out: Out = Path("out/demo"),
+    saliency: Saliency = True,
+    max_frames: MaxFrames = None,
+    device: Device = "auto",
+) -> None:
+    """See it work: fetch a sample video of people and run ``watch`` on it."""
+    from sparsight.app.watch import WatchOptions, sample_video
+
+    _run(
+        WatchOptions(
+            sources=(str(sample_video()),), out=out, saliency=saliency, max_frames=max_frames, device=device
+        )
+    )
+
+
+def _run(options: WatchOptions) -> None:
+    from sparsight.app.console import watch_with_progress
+
+    code = watch_with_progress(options)
+    if code:
+        raise typer.Exit(code)
