@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx
 import pytest
 from places import Page, Site
 
@@ -50,3 +51,16 @@ def test_errors_of_the_reader_are_left_alone(site: Site) -> None:
     site.pages["/a"] = Page(b"abc")
     with pytest.raises(OSError, match="mine"), http.opened(f"{site.url}/a"):
         raise OSError("mine")
+
+
+def test_a_redirect_to_an_unprotected_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    hops = {
+        "https://host.invalid/a": httpx.Response(302, headers={"Location": "http://host.invalid/b"}),
+        "http://host.invalid/b": httpx.Response(302, headers={"Location": "https://host.invalid/c"}),
+        "https://host.invalid/c": httpx.Response(200, content=b"abc"),
+    }
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", lambda _, request: hops[str(request.url)])
+    with pytest.raises(SparsightError, match="not protected"), http.opened("https://host.invalid/a"):
+        pass
+    with http.opened("https://host.invalid/c") as response:
+        assert response.read() == b"abc"

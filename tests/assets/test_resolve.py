@@ -199,10 +199,11 @@ def test_the_error_lists_every_source_and_why(
     assert "\n" not in text
     reasons = text.split("; ")
     assert reasons[0].endswith(f"its SHA-256 begins {sha256(b'wrong')[:12]}, not {sha256(DATA)[:12]}")
-    assert reasons[1] == f"url {site.url}/nothing: HTTP 404 Not Found"
-    assert reasons[2] == f"pypi some-package==1.0: {site.url}/simple: HTTP 404 Not Found"
-    assert reasons[3] == "deb some-doc: this system has no apt-get"
-    assert reasons[4].endswith(f"put the file at {store.cached_path(asset)}.")
+    assert reasons[1] == "cache: not there yet"
+    assert reasons[2] == f"url {site.url}/nothing: HTTP 404 Not Found"
+    assert reasons[3] == f"pypi some-package==1.0: {site.url}/simple: HTTP 404 Not Found"
+    assert reasons[4] == "deb some-doc: this system has no apt-get"
+    assert reasons[5].endswith(f"put the file at {store.cached_path(asset)}.")
 
 
 def test_only_local_assets_say_what_to_do() -> None:

@@ -79,17 +79,16 @@ def obtain(asset: Asset, others: Iterable[Asset] = ()) -> Path:
         others: entries to put in the cache as well where they come out of the same archive.
     """
     failures: list[str] = []
+    here: list[Found] = []
     for found in copies(asset):
+        here.append(found)
         if found.problem is None:
             if asset.kind == "file":
                 _trust(asset, store.sha256_of(found.path))
             return found.path
         failures.append(f"{found.place} {found.path}: {found.problem}")
         _log.warning("%s is not used: %s", found.path, found.problem)
-    if not failures:
-        folders = os.pathsep.join(map(str, store.local_folders()))
-        failures.append(f"local: not in {folders}" if folders else "local: SPARSIGHT_ASSETS names no folder")
-        failures.append("cache: not there yet")
+    failures += _absences(asset, {found.place for found in here})
     remote = [source for source in asset.sources if not isinstance(source, Local)]
     if not remote:
         raise _not_found(asset, failures)
@@ -108,6 +107,17 @@ def obtain(asset: Asset, others: Iterable[Asset] = ()) -> Path:
             except OSError as error:
                 raise store.unwritable(error) from error
     raise _not_found(asset, failures)
+
+
+def _absences(asset: Asset, places: set[str]) -> list[str]:
+    """What to say of the places on this machine that hold no copy of ``asset`` at all."""
+    said = []
+    if "local" not in places:
+        folders = os.pathsep.join(map(str, store.local_folders()))
+        said.append(f"local: not in {folders}" if folders else "local: SPARSIGHT_ASSETS names no folder")
+    if "cache" not in places and asset.kind == "file":
+        said.append("cache: not there yet")
+    return said
 
 
 def _local_candidates(asset: Asset) -> Iterator[tuple[Contents, Path]]:
