@@ -64,7 +64,7 @@ class Camera:
         out: Path,
         started: float,
     ) -> None:
-        """Open the result files under ``out``; ``started`` is the unix time that the first frame stands for."""
+        """Open the result files under ``out``; ``started``: unix seconds that the first frame stands for."""
         self.name = name
         self.reader = reader
         self.identifier = identifier

@@ -26,18 +26,19 @@ _MOST_PEOPLE = 200
 _MOST_DECISIONS = 60
 _PICTURE_QUALITY = 85
 _DECISIONS_NOTE = (
-    "Every time somebody came into view, their appearance was compared with everyone known. The distance is the "
-    "cosine distance between appearance vectors (0: the same, 2: the opposite); up to the limit, the nearest person "
-    "who was not in view at the same moment is taken to have come back. Those known again come first."
+    "Every time somebody came into view, their appearance was compared with everyone known. The distance is "
+    "the cosine distance between appearance vectors (0: the same, 2: the opposite); up to the limit, the "
+    "nearest person who was not in view at the same moment is taken to have come back. Those known again come "
+    "first."
 )
 _EYE_NOTE = (
-    "Warm colours mark what is rare in its picture, at some level of detail, and so draws the eye (DeepRare). "
-    "Fine levels answer to edges and colours, coarse ones to shapes and objects."
+    "Warm colours mark what is rare in its picture, at some level of detail, and so draws the eye "
+    "(DeepRare). Fine levels answer to edges and colours, coarse ones to shapes and objects."
 )
 
 
 def write_report(options: WatchOptions, result: WatchResult, gallery: Gallery | None) -> Path:
-    """Write the page under ``options.out``: every picture is inside it, nothing is fetched when it is opened."""
+    """Write the page under ``options.out``: all pictures are inside, nothing is fetched to show it."""
     people = result.people
     hues = {one.number: _css(one.number) for one in people}
     labels = {one.number: one.label for one in people}

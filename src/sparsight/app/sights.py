@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
+
+_Number = TypeVar("_Number", np.int64, np.float64)
 
 UNKNOWN = -1
 UNIDENTIFIED_FROM = 1_000_000
@@ -80,7 +84,7 @@ class Sights:
         return rows
 
 
-def _grown(array: NDArray[np.generic], size: int, filling: float) -> NDArray[np.generic]:
+def _grown(array: NDArray[_Number], size: int, filling: float) -> NDArray[_Number]:
     """``array`` with room for ``size`` rows; grows by doubling, so that a row costs the same however many."""
     if size <= len(array):
         return array

@@ -1,4 +1,4 @@
-"""The main job: follow people through one or several sources, know them again, and show what draws the eye."""
+"""The main job: follow people through sources, know them again, show what draws the eye."""
 
 from __future__ import annotations
 

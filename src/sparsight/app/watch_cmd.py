@@ -24,8 +24,8 @@ def watch(
     sources: Annotated[
         list[str],
         typer.Argument(
-            help="Video file, folder of pictures, camera number (0, 1, ...), rtsp:// or http:// address, or the "
-            "name of a sample (vtest.avi). Several are watched side by side with one memory of people.",
+            help="Video file, folder of pictures, camera number (0, 1, ...), rtsp:// or http:// address, or "
+            "the name of a sample (vtest.avi). Several are watched side by side with one memory of people.",
             metavar="SOURCE...",
             show_default=False,
         ),
