@@ -15,7 +15,6 @@ import av.logging
 import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -46,6 +45,7 @@ _MAX_FAILED_READS = 1000
 """Reads in a row that may fail before a damaged file is given up."""
 
 _FALLBACK_FPS = 25.0
+_ATTACHED_PICTURE = 0x400  # AV_DISPOSITION_ATTACHED_PIC: the cover of a piece of music
 _NO_ANSWER = "there is no answer, check the address and the network"
 
 
@@ -153,7 +153,7 @@ class FFmpegSource:
         streams = [
             stream
             for stream in self._container.streams.video
-            if stream.codec_context is not None and Disposition.attached_pic not in stream.disposition
+            if stream.codec_context is not None and not stream.disposition.value & _ATTACHED_PICTURE
         ]
         if not streams:
             raise SparsightError(f"{self._label} holds no moving pictures: choose a file with a video track.")
