@@ -1,0 +1,235 @@
+"""The gallery's file: its tables, how it is made, and how a file that is not a gallery is turned away.
+
+A gallery is an SQLite database in write-ahead-log mode, so that several processes can share it and a process
+killed at any moment leaves a file that opens. ``application_id`` marks it as ours, ``user_version`` counts
+the migrations it has been through.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from sparsight.errors import SparsightError
+
+APPLICATION_ID = 0x53505347
+"""``SPSG`` in the file's header (bytes 68 to 72): https://www.sqlite.org/fileformat.html."""
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        # AUTOINCREMENT: the number of somebody forgotten is never given to somebody else.
+        """CREATE TABLE person (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            name TEXT COLLATE NOCASE UNIQUE,
+            created REAL NOT NULL
+        )""",
+        "CREATE TABLE camera (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+        "CREATE TABLE model (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, dimension INTEGER NOT NULL)",
+        """CREATE TABLE tracklet (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            person INTEGER NOT NULL REFERENCES person (id) ON DELETE CASCADE,
+            camera INTEGER NOT NULL REFERENCES camera (id),
+            run TEXT NOT NULL,
+            track INTEGER NOT NULL,
+            first_seen REAL NOT NULL,
+            last_seen REAL NOT NULL,
+            frames INTEGER NOT NULL,
+            distance REAL,
+            matched INTEGER REFERENCES tracklet (id) ON DELETE SET NULL
+        )""",
+        "CREATE INDEX tracklet_of_person ON tracklet (person, last_seen)",
+        "CREATE INDEX tracklet_of_run ON tracklet (run)",
+        "CREATE INDEX tracklet_matched ON tracklet (matched)",
+        """CREATE TABLE embedding (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            tracklet INTEGER NOT NULL REFERENCES tracklet (id) ON DELETE CASCADE,
+            model INTEGER NOT NULL REFERENCES model (id),
+            vector BLOB NOT NULL,
+            quality REAL NOT NULL,
+            time REAL NOT NULL
+        )""",
+        "CREATE INDEX embedding_of_tracklet ON embedding (tracklet)",
+        """CREATE TABLE crop (
+            tracklet INTEGER PRIMARY KEY REFERENCES tracklet (id) ON DELETE CASCADE,
+            jpeg BLOB NOT NULL,
+            quality REAL NOT NULL
+        )""",
+        # Bumped whenever vectors are removed or change hands, so that other processes read them afresh.
+        "CREATE TABLE generation (number INTEGER NOT NULL)",
+        "INSERT INTO generation VALUES (0)",
+    ),
+)
+"""Each entry takes a gallery from one ``user_version`` to the next, statement by statement."""
+
+_MAGIC = b"SQLite format 3\0"
+_HEADER = 100
+
+
+def open_gallery(path: Path, timeout: float) -> sqlite3.Connection:
+    """A connection to the gallery at ``path``, made if there is no such file, brought to today's tables.
+
+    Args:
+        path: the file; its folder must exist.
+        timeout: seconds to wait for another process to finish writing.
+
+    Raises:
+        SparsightError: the file is no gallery, damaged, or made by a later version; it is left as it was.
+    """
+    with translated(path):
+        if not path.exists():
+            _create(path)
+        _check_header(path)
+        _check_pages(path, timeout)
+        _make_private(path)
+        connection = _connect(path, timeout, "rw")
+        try:
+            # Overwrite what is deleted, so that somebody forgotten does not linger in free pages.
+            connection.execute("PRAGMA secure_delete = ON")
+            connection.execute("PRAGMA foreign_keys = ON")
+            # In WAL mode this survives a killed process; only a power cut may lose the last transactions.
+            connection.execute("PRAGMA synchronous = NORMAL")
+            migrate(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+@contextlib.contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn what SQLite or the system says about ``path`` into one sentence."""
+    try:
+        yield
+    except sqlite3.IntegrityError:
+        raise
+    except sqlite3.OperationalError as error:
+        text = str(error)
+        if "locked" in text or "busy" in text:
+            raise SparsightError(
+                f"{path} is being written by another process that does not let go: try again when it is done."
+            ) from error
+        if "full" in text or "readonly" in text or "unable to open" in text or "disk I/O" in text:
+            raise SparsightError(
+                f"the gallery {path} cannot be written ({text}): free some space, or choose a folder that "
+                "you may write to."
+            ) from error
+        raise SparsightError(_damaged(path, text)) from error
+    except sqlite3.DatabaseError as error:
+        raise SparsightError(_damaged(path, str(error))) from error
+    except OSError as error:
+        raise SparsightError(f"the gallery {path} cannot be opened ({error.strerror or error}).") from error
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Apply the migrations that the file has not been through, all or none.
+
+    Raises:
+        SparsightError: the file has been through migrations that this version does not know.
+    """
+    if _user_version(connection) == len(MIGRATIONS):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = _user_version(connection)
+        if version > len(MIGRATIONS):
+            raise SparsightError(
+                f"{path} was made by a later version of sparsight: upgrade with pip install -U sparsight."
+            )
+        for statements in MIGRATIONS[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _damaged(path: Path, detail: str) -> str:
+    return (
+        f"the gallery {path} is damaged ({detail}): restore it from a copy, or name another with --gallery."
+    )
+
+
+def _foreign(path: Path, what: str) -> SparsightError:
+    return SparsightError(f"{path} is {what}, not a sparsight gallery: name another file with --gallery.")
+
+
+def _user_version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _connect(path: Path, timeout: float, mode: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"{path.resolve().as_uri()}?mode={mode}", uri=True, timeout=timeout, isolation_level=None
+    )
+    # What a file's schema says is not trusted: https://www.sqlite.org/security.html.
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA cell_size_check = ON")
+    return connection
+
+
+def _create(path: Path) -> None:
+    """Make the whole file under another name, then give it its own: it is never seen half made."""
+    if not path.parent.is_dir():
+        raise SparsightError(f"there is no folder {path.parent} for the gallery: make it, or choose another.")
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", dir=path.parent)  # mode 0600
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        connection = sqlite3.connect(temporary, isolation_level=None)
+        try:
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            migrate(connection, path)
+            connection.execute("PRAGMA journal_mode = WAL")
+        finally:
+            connection.close()
+        try:
+            # Unlike a rename, a link fails if another process was faster, whose gallery is then used.
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            return
+        except OSError:
+            temporary.rename(path)  # a file system without links
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _check_header(path: Path) -> None:
+    """Look at the file's first bytes without SQLite, which might recover, and so change, a foreign one."""
+    if not path.is_file():
+        raise _foreign(path, "a folder" if path.is_dir() else "no regular file")
+    with path.open("rb") as stream:
+        header = stream.read(_HEADER)
+    if not header:
+        raise _foreign(path, "an empty file")
+    if len(header) < _HEADER or not header.startswith(_MAGIC):
+        raise _foreign(path, "no SQLite database")
+    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+        raise _foreign(path, "the database of another program")
+    # Where a log is at hand, the header may be ahead of the file: a checkpoint was cut short.
+    log = path.with_name(path.name + "-wal")
+    if not (log.exists() and log.stat().st_size):
+        page = int.from_bytes(header[16:18], "big")
+        size = (65536 if page == 1 else page) * int.from_bytes(header[28:32], "big")
+        if path.stat().st_size < size:
+            raise SparsightError(_damaged(path, f"{path.stat().st_size} of {size} bytes are there"))
+
+
+def _check_pages(path: Path, timeout: float) -> None:
+    """Read every page once. A read-only connection never writes the log back into the file."""
+    with contextlib.closing(_connect(path, timeout, "ro")) as connection:
+        found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        raise SparsightError(_damaged(path, str(found).splitlines()[-1]))
+
+
+def _make_private(path: Path) -> None:
+    """Let nobody but the owner read it; SQLite gives its log the same bits."""
+    with contextlib.suppress(PermissionError):  # somebody else's file, shared with us on purpose
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)

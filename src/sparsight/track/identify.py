@@ -1,0 +1,373 @@
+"""Who is it? Tracks of one camera become people of a gallery, known again or new."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsight.errors import SparsightError
+from sparsight.track.embed import Embedder, crops
+from sparsight.track.evidence import CROPS, Evidence, crop_quality
+from sparsight.track.gallery import Gallery, Tracklet
+from sparsight.track.types import Image, Tracks
+
+UNKNOWN = -1
+"""The person of a track that is not known yet, or never will be."""
+
+KNOWN_AGAIN, NEW = "known again", "new"
+"""The two decisions about a track."""
+
+_GAP = 0.1  # seconds between two crops of an unknown track: neighbouring frames tell little
+_MIN_QUALITY = 0.3  # a worse crop shows more of other things than of the person
+_MIN_CROPS = 4  # fewer do not speak for a person
+_SURE = 1.25  # up to this many times the greatest distance, a track waits for more evidence
+_WAIT = 3.0  # seconds that it waits at most
+_DOUBT = 1.6  # so many times the greatest distance from all earlier crops, a crop shows somebody else
+_WRITE = 1.0  # seconds between two writings of when people were last seen
+_SIZE = 128, 64  # height and width of a picture
+
+
+@dataclass(frozen=True, eq=False)
+class Identities:
+    """Who the tracks of one frame are, row by row.
+
+    Attributes:
+        person: (N,) int64 number in the gallery, -1 while unknown.
+        distance: (N,) float32 cosine distance at which the person was known again; NaN for unknown and new ones.
+    """
+
+    person: NDArray[np.int64]
+    distance: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.person)
+
+
+@dataclass(frozen=True)
+class Match:
+    """A decision about a track, and what it was made on.
+
+    Attributes:
+        tracklet: the sight it was about; ``tracklet.distance`` is how far it was from the person.
+        decision: ``"known again"`` or ``"new"``.
+        crop: JPEG picture of it, or None.
+        matched_crop: JPEG picture of the earlier sight that looked most alike, or None.
+    """
+
+    tracklet: Tracklet
+    decision: str
+    crop: bytes | None
+    matched_crop: bytes | None
+
+
+class Identifier:
+    """Gives the tracks of one camera the numbers of people in a gallery.
+
+    A new track gathers crops: good ones (see :func:`sparsight.track.evidence.crop_quality`), some time apart. From
+    four on, its mean is compared with everyone known. It is known again if it is near enough to somebody who wasn't
+    seen beside it, the tracks of one frame being assigned at once so that the sum of distances is least. It is
+    somebody new if it has been seen long enough and is near nobody. In between it waits. A track that is too short
+    never becomes anybody. Two tracks in one frame are never the same person on one camera; on two cameras they may
+    be. If the crops of a track no longer look like those before, the tracker has jumped to somebody else, and the
+    track is identified afresh.
+
+    What is decided is written at once, and when somebody was last seen every second, each in a transaction.
+
+    Args:
+        gallery: who is known; several identifiers may share one.
+        embedder: makes the vectors.
+        camera: name of the camera.
+        max_distance: cosine distance up to which a track is taken for a known person; by default the embedder's.
+        min_frames: frames that somebody must have been followed in to become a new person.
+        every: seconds between two looks at a track that is identified.
+        budget: crops embedded per frame at most, unknown tracks first.
+        patience: seconds unseen after which a track has ended.
+
+    Attributes:
+        camera, max_distance: as given, or the embedder's.
+        run: what marks the tracklets of this identifier in the gallery.
+    """
+
+    def __init__(
+        self,
+        gallery: Gallery,
+        embedder: Embedder,
+        camera: str = "camera",
+        *,
+        max_distance: float | None = None,
+        min_frames: int = 12,
+        every: float = 1.0,
+        budget: int = 16,
+        patience: float = 5.0,
+    ) -> None:
+        self.camera = camera
+        self.run = uuid.uuid4().hex
+        self._gallery = gallery
+        self._embedder = embedder
+        self.max_distance = embedder.max_distance if max_distance is None else max_distance
+        if not 0 < self.max_distance <= 2:
+            raise SparsightError(f"max_distance is {max_distance}, but a cosine distance lies in (0, 2].")
+        if min_frames < 1 or every < 0 or budget < 1 or patience < 0:
+            raise SparsightError(
+                f"min_frames {min_frames} and budget {budget} must be 1 or more, every {every} and patience "
+                f"{patience} not negative."
+            )
+        self._min_frames, self._every, self._budget, self._patience = min_frames, every, budget, patience
+        self._evidence = Evidence(embedder.dimension)
+        # Pairs (slot, person): whom a track was seen beside, where the other track is no more.
+        self._beside = np.zeros((0, 2), np.int64)
+        self._late: dict[int, int] = {}
+        self._now = -np.inf
+        self._written = -np.inf
+
+    def update(self, frame: Image, tracks: Tracks, timestamp: float) -> Identities:
+        """Look at the tracks of the next frame.
+
+        Args:
+            frame: H×W×3 uint8 RGB.
+            tracks: the tracks seen in it.
+            timestamp: when it was taken, in unix seconds; one that lies before the last counts as the last.
+
+        Returns:
+            Who they are, row by row.
+
+        Raises:
+            SparsightError: the timestamp is not finite, or the gallery cannot be written.
+        """
+        if not np.isfinite(timestamp):
+            raise SparsightError(f"the timestamp is {timestamp}, but it must be a number of seconds.")
+        now = self._now = max(self._now, float(timestamp))
+        evidence = self._evidence
+        slots = evidence.see(tracks.id, now)
+        self._part(slots)
+        looked = self._look(frame, tracks, slots)
+        self._decide(looked[evidence.person[looked] == UNKNOWN])
+        used = evidence.used()
+        self._end(used[evidence.last[used] < now - self._patience])
+        if now >= self._written + _WRITE:
+            self._write()
+        return Identities(evidence.person[slots], evidence.distance[slots])
+
+    def finish(self) -> dict[int, int]:
+        """Decide about the tracks that are left, and write everything.
+
+        Returns:
+            Track number → person, for all tracks that were decided about after they were last reported.
+        """
+        self._end(self._evidence.used())
+        late, self._late = self._late, {}
+        return late
+
+    def matches(self) -> list[Match]:
+        """Every decision that still stands, in the order in which the tracks began."""
+        gallery = self._gallery
+        return [
+            Match(
+                tracklet,
+                NEW if tracklet.distance is None else KNOWN_AGAIN,
+                gallery.crop(tracklet.id),
+                None if tracklet.matched is None else gallery.crop(tracklet.matched),
+            )
+            for tracklet in gallery.tracklets_of(self.run)
+        ]
+
+    # Looking
+
+    def _look(self, frame: Image, tracks: Tracks, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Embed the tracks whose turn it is; their slots."""
+        evidence, now = self._evidence, self._now
+        quality = crop_quality(frame, tracks)
+        waited = now - evidence.asked[slots]
+        unknown = evidence.person[slots] == UNKNOWN
+        doubted = evidence.doubts[slots] > 0
+        due = np.flatnonzero(
+            (quality >= _MIN_QUALITY) & (waited >= np.where(unknown | doubted, _GAP, self._every) - 1e-6)
+        )
+        if not len(due):
+            return slots[due]
+        if len(due) > self._budget:
+            due = due[np.lexsort((-waited[due], ~unknown[due]))[: self._budget]]
+        vectors = self._embedder(frame, tracks.xyxy[due])
+        looked = slots[due]
+        turned = evidence.take(looked, vectors, quality[due], now, _DOUBT * self.max_distance)
+        better = due[quality[due] > evidence.picture_quality[looked]]
+        pictures = crops(frame, tracks.xyxy[better], *_SIZE)
+        evidence.picture[slots[better]] = list(pictures)
+        evidence.picture_quality[slots[better]] = quality[better]
+        if len(turned):
+            self._release(turned)
+            evidence.turn(turned, now)
+        return looked
+
+    def _part(self, slots: NDArray[np.int64]) -> None:
+        """Where a person shows up twice in one frame, the later track is not that person."""
+        evidence = self._evidence
+        known = slots[evidence.person[slots] != UNKNOWN]
+        known = known[np.lexsort((evidence.first[known], evidence.person[known]))]
+        again = known[1:][evidence.person[known[1:]] == evidence.person[known[:-1]]]
+        for slot in again.tolist():
+            self._gallery.remove_tracklet(int(evidence.tracklet[slot]))
+        evidence.person[again] = evidence.tracklet[again] = UNKNOWN
+        evidence.distance[again] = np.nan
+        evidence.asked[again] = -np.inf
+
+    # Deciding
+
+    def _decide(self, slots: NDArray[np.int64], last: bool = False) -> None:
+        """Decide about the unknown tracks in ``slots``; ``last``: there will be no more evidence."""
+        evidence = self._evidence
+        slots = slots[evidence.count[slots] >= _MIN_CROPS]
+        if not len(slots):
+            return
+        means = evidence.mean(slots)
+        persons, distance = self._gallery.distances(self._embedder.name, means)
+        distance[self._excluded(slots, persons)] = np.inf
+        chosen = assign_people(distance, self.max_distance)
+        nearest = distance.min(1, initial=np.inf)
+        seen = self._now - evidence.first[slots]
+        crowd = evidence.count[slots] >= (_MIN_CROPS if last else CROPS)
+        clear = (nearest > _SURE * self.max_distance) | (seen >= _WAIT) | last
+        new = (chosen < 0) & crowd & clear & (evidence.frames[slots] >= self._min_frames)
+        # Near enough to somebody, but another track of this frame is nearer: that one goes first.
+        new &= nearest > self.max_distance
+        for row in np.flatnonzero((chosen >= 0) | new).tolist():
+            slot, column = int(slots[row]), int(chosen[row])
+            if column >= 0:
+                self._settle(slot, int(persons[column]), float(distance[row, column]), means[row], last)
+            else:
+                self._settle(slot, None, None, means[row], last)
+
+    def _excluded(self, slots: NDArray[np.int64], persons: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of ``persons`` each of ``slots`` cannot be, because they were seen beside it: (slots, persons)."""
+        evidence = self._evidence
+        rows, others = np.nonzero(evidence.together[slots] & (evidence.person != UNKNOWN))
+        gone_rows, pairs = np.nonzero(slots[:, None] == self._beside[:, 0])
+        rows = np.concatenate([rows, gone_rows])
+        beside = np.concatenate([evidence.person[others], self._beside[pairs, 1]])
+        excluded = np.zeros((len(slots), len(persons)), np.bool_)
+        if len(persons):
+            column = np.minimum(np.searchsorted(persons, beside), len(persons) - 1)
+            there = persons[column] == beside
+            excluded[rows[there], column[there]] = True
+        return excluded
+
+    def _settle(
+        self,
+        slot: int,
+        person: int | None,
+        distance: float | None,
+        mean: NDArray[np.float32],
+        late: bool,
+    ) -> None:
+        """Make a track a sight of a known or, with None, of a new person, and write it; ``late``: nobody asks again."""
+        evidence, gallery, name = self._evidence, self._gallery, self._embedder.name
+        with gallery.transaction():
+            matched = None if person is None else gallery.most_alike(name, mean, person)
+            if person is None:
+                person = gallery.add_person(float(evidence.first[slot]))
+            evidence.tracklet[slot] = gallery.add_tracklet(
+                person,
+                camera=self.camera,
+                run=self.run,
+                track=int(evidence.track[slot]),
+                first_seen=float(evidence.first[slot]),
+                last_seen=float(evidence.last[slot]),
+                frames=int(evidence.frames[slot]),
+                distance=distance,
+                matched=matched,
+            )
+            self._keep(slot)
+        evidence.person[slot] = person
+        evidence.distance[slot] = np.nan if distance is None else distance
+        if late:
+            self._late[int(evidence.track[slot])] = person
+
+    # Ending and writing
+
+    def _end(self, slots: NDArray[np.int64]) -> None:
+        """Decide about tracks that have ended, write them, and let go of them."""
+        if not len(slots):
+            return
+        evidence = self._evidence
+        unknown = slots[evidence.person[slots] == UNKNOWN]
+        # One after the other, because a later one may be the same person as an earlier one.
+        for slot in unknown[np.lexsort((evidence.track[unknown], evidence.first[unknown]))]:
+            self._decide(np.array([slot]), last=True)
+        self._release(slots)
+        evidence.free(slots)
+
+    def _release(self, slots: NDArray[np.int64]) -> None:
+        """Write the tracks in ``slots`` a last time, and remember whom the others were seen beside."""
+        evidence = self._evidence
+        known = slots[evidence.person[slots] != UNKNOWN]
+        if len(known):
+            self._write(known)
+        others, index = np.nonzero(evidence.together[:, known])
+        pairs = np.stack([others, evidence.person[known[index]]], axis=1)
+        pairs = np.concatenate([self._beside, pairs])
+        self._beside = np.unique(pairs[~np.isin(pairs[:, 0], slots)], axis=0)
+
+    def _write(self, slots: NDArray[np.int64] | None = None) -> None:
+        """Write when the people in ``slots`` (by default, all) were last seen, and what they look like."""
+        evidence = self._evidence
+        if slots is None:
+            slots = evidence.used()
+            slots = slots[evidence.person[slots] != UNKNOWN]
+            self._written = self._now
+        if not len(slots):
+            return
+        rows = zip(
+            evidence.tracklet[slots].tolist(),
+            evidence.last[slots].tolist(),
+            evidence.frames[slots].tolist(),
+            strict=True,
+        )
+        with self._gallery.transaction():
+            self._gallery.saw(rows)
+            for slot in slots[evidence.changed[slots]].tolist():
+                self._keep(slot)
+
+    def _keep(self, slot: int) -> None:
+        """Write what a track looks like."""
+        import cv2
+
+        evidence, count = self._evidence, int(self._evidence.count[slot])
+        tracklet = int(evidence.tracklet[slot])
+        self._gallery.set_embeddings(
+            tracklet,
+            self._embedder.name,
+            evidence.vectors[slot, :count],
+            evidence.quality[slot, :count],
+            evidence.time[slot, :count],
+        )
+        picture = evidence.picture[slot]
+        if picture is not None:
+            jpeg = cv2.imencode(".jpg", picture[..., ::-1])[1].tobytes()
+            self._gallery.set_crop(tracklet, jpeg, float(evidence.picture_quality[slot]))
+        evidence.changed[slot] = False
+
+
+def assign_people(distance: NDArray[np.float32], max_distance: float) -> NDArray[np.int64]:
+    """Give tracks to people, one to one: as many as can be within reach, then with the least sum of distances.
+
+    Args:
+        distance: (T, P) of each track from each person; infinity where it cannot be.
+        max_distance: greatest distance within reach.
+
+    Returns:
+        (T,) the column of each track's person, -1 for none.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    chosen = np.full(len(distance), -1, np.int64)
+    within = distance <= max_distance
+    rows, columns = within.any(1).nonzero()[0], within.any(0).nonzero()[0]
+    # Two is the greatest cosine distance: nothing out of reach is worth giving up a pair within.
+    cost = np.where(within, distance, 2.0 * (1 + len(rows)))[np.ix_(rows, columns)]
+    picked, at = linear_sum_assignment(cost)
+    good = within[rows[picked], columns[at]]
+    chosen[rows[picked[good]]] = columns[at[good]]
+    return chosen
