@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from sparsight import SparsightError
 from sparsight.nets import build
@@ -59,3 +63,61 @@ def test_bad_options_are_refused() -> None:
         build("vgg16", input_shape=(3, 4, 4))
     with pytest.raises(SparsightError, match="input_shape"):
         build("vgg16", input_shape=(32, 32))
+
+
+def _hed(seed: int) -> dict[str, NDArray[np.float32]]:
+    """Random arrays under the names and shapes of Keras's file of HED's VGG16."""
+    random = np.random.default_rng(seed)
+    arrays = {}
+    channels = 3
+    for block, (depth, width) in enumerate(
+        zip((2, 2, 3, 3, 3), (64, 128, 256, 512, 512), strict=True), start=1
+    ):
+        for index in range(depth):
+            name = f"block{block}/layers/conv2d{f'_{index}' if index else ''}/vars"
+            kernel = random.normal(0, (2 / (9 * channels)) ** 0.5, (3, 3, channels, width))
+            arrays[f"{name}/0"] = kernel.astype(np.float32)
+            arrays[f"{name}/1"] = random.normal(0, 0.1, width).astype(np.float32)
+            channels = width
+    return arrays
+
+
+def test_hed_weights_see_the_input_that_they_were_made_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = _hed(0)
+    arrays["block1/layers/conv2d/vars/0"] /= 255
+    monkeypatch.setattr("sparsight.nets.vgg.read_arrays", lambda path: arrays)
+    (tmp_path / "w.h5").touch()
+    model = build("vgg16", tmp_path / "w.h5", input_shape=(3, 32, 32))
+    rgb = np.random.default_rng(1).integers(0, 256, (32, 32, 3)).astype(np.float32)
+
+    # As HED does it: Caffe's BGR minus the mean; correlation written out, away from the border.
+    caffe = rgb[:, :, ::-1] - np.array([104.00699, 116.66877, 122.67892], np.float32)
+    windows = np.lib.stride_tricks.sliding_window_view(caffe, (3, 3), axis=(0, 1))
+    kernel, bias = arrays["block1/layers/conv2d/vars/0"], arrays["block1/layers/conv2d/vars/1"]
+    want = np.einsum("yxcij,ijco->oyx", windows, kernel) + bias[:, None, None]
+
+    standard = (rgb / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    x = torch.from_numpy(standard.transpose(2, 0, 1)[None].astype(np.float32))
+    with torch.no_grad():
+        got = model.features[0](x)[0, :, 1:-1, 1:-1].numpy()
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+    last = torch.from_numpy(arrays["block5/layers/conv2d_2/vars/0"].transpose(3, 2, 0, 1))
+    assert torch.equal(model.features[28].weight, last)
+
+
+def test_other_files_and_networks_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays = _hed(0)
+    monkeypatch.setattr("sparsight.nets.vgg.read_arrays", lambda path: arrays)
+    (tmp_path / "w.h5").touch()
+    with pytest.raises(SparsightError, match="does not fit"):
+        build("vgg19", tmp_path / "w.h5", input_shape=(3, 32, 32))
+    with pytest.raises(SparsightError, match="does not fit"):
+        build("vgg16", tmp_path / "w.h5", input_shape=(1, 32, 32))
+    arrays["block1/layers/conv2d/vars/0"] = np.zeros(4, np.float32)
+    with pytest.raises(SparsightError, match="no convolution"):
+        build("vgg16", tmp_path / "w.h5", input_shape=(3, 32, 32))
+    del arrays["block1/layers/conv2d/vars/0"]
+    with pytest.raises(SparsightError, match="lacks block1"):
+        build("vgg16", tmp_path / "w.h5", input_shape=(3, 32, 32))

@@ -106,3 +106,18 @@ def test_folded_batch_norms_are_put_back(assets: Path, name: str, file: str) -> 
         got = model(torch.from_numpy(x)).numpy()
     want = session(x)
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4 * np.abs(want).max())
+
+
+def test_hed_fills_the_convolutions_of_vgg16() -> None:
+    try:
+        path = catalogue.path("hed_vgg16")
+    except SparsightError as error:
+        pytest.skip(f"the weights cannot be had: {error}")
+    model = build("vgg16", weights=path)
+    # Sums that the HDF5 library gives for the file's arrays.
+    sums = {5: -639.5736662043657, 12: -813.2454137105574, 28: -2547.69063448952}
+    for index, total in sums.items():
+        assert float(model.features[index].weight.detach().double().sum()) == pytest.approx(total, rel=1e-9)
+    with torch.inference_mode():
+        features = model.features(torch.randn(1, 3, 64, 64))
+    assert 0 < float(features.mean()) < 100
