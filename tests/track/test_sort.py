@@ -69,6 +69,15 @@ def test_reports_the_detections_as_they_came() -> None:
     assert tracks.class_id.tolist() == [0, 0]
 
 
+def test_boxes_tremble_less_than_the_detections() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.array([person(t * 4.0) for t in range(200)], np.float32)
+    seen = truth + rng.normal(0, 3, truth.shape)
+    tracker = build_tracker("sort", **NOW)
+    followed = np.concatenate([tracker.update(found(tuple(box))).xyxy for box in seen])
+    assert np.abs(followed - truth).mean() < 0.8 * np.abs(seen - truth).mean()
+
+
 def test_tentative_until_seen_in_a_row() -> None:
     tracker = build_tracker("sort", min_hits=3)
     seen = [True, True, False, True, True, True]

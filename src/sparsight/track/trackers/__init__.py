@@ -32,7 +32,8 @@ class Tracker(Protocol):
             timestamp: when it was taken, in seconds, for streams with an irregular rate; all frames or none.
 
         Returns:
-            The confirmed tracks seen in this frame, in the order of their detections.
+            The confirmed tracks seen in this frame, in the order of their detections, with boxes that the
+            tracker may have smoothed.
 
         Raises:
             SparsightError: a box that is not finite or has a negative size, a score that is not finite, or a

@@ -135,7 +135,8 @@ class TrackSet:
             born: (B,) detections that begin a track.
 
         Returns:
-            The confirmed tracks seen in this frame, in the order of their detections.
+            The confirmed tracks seen in this frame, in the order of their detections, where the filter puts
+            them: its boxes tremble less than the detector's, and fit people better.
         """
         now = self.clock.now
         measured = self.motion.measure(detections.xyxy)
@@ -147,6 +148,8 @@ class TrackSet:
         self._confirm(rows)
         number = np.zeros(len(detections), np.int64)
         number[taken] = self.id[rows]
+        xyxy = detections.xyxy.copy()
+        xyxy[taken] = self.motion.boxes(found[0])
 
         keep = self._unseen() < self.max_age + 0.5
         keep &= self.id > 0
@@ -158,7 +161,7 @@ class TrackSet:
 
         seen = number.nonzero()[0]
         return Tracks(
-            xyxy=detections.xyxy[seen],
+            xyxy=xyxy[seen],
             id=number[seen],
             score=detections.score[seen],
             class_id=None if detections.class_id is None else detections.class_id[seen],

@@ -30,7 +30,7 @@ class Sort:
         max_age: float = 30,
         min_hits: int = 2,
         score: float = 0.1,
-        new_score: float = 0.7,
+        new_score: float = 0.6,
     ) -> None:
         """Start without tracks.
 
