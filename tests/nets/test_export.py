@@ -130,7 +130,7 @@ def test_processes_may_export_one_network_at_once(folder: Path) -> None:
 
 def test_the_hash_holds_what_is_computed_and_nothing_else() -> None:
     class Scale(nn.Module):
-        def __init__(self, factor: float, table: Tensor) -> None:
+        def __init__(self, factor: float, table: Any) -> None:
             super().__init__()
             self.factor = factor
             self.table = table
@@ -145,6 +145,9 @@ def test_the_hash_holds_what_is_computed_and_nothing_else() -> None:
     assert content_hash(Scale(3.0, zeros)) != base
     assert content_hash(Scale(2.0, zeros + 1)) != base
     assert content_hash(Scale(2.0, zeros), "salt") != base
+    tables = [np.zeros(5000), np.zeros(5000)]
+    tables[1][2500] = 1
+    assert len({content_hash(Scale(2.0, table)) for table in tables}) == 2
     # The same parts in another order, and the same numbers in another shape.
     one, two = nn.ReLU(), nn.Tanh()
     assert content_hash(nn.Sequential(one, two)) != content_hash(nn.Sequential(two, one))

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
@@ -191,7 +192,10 @@ def _rename_outputs(data: bytes, names: Mapping[str, str]) -> bytes:
 
 def _feed(digest: Any, name: str, value: Any) -> None:
     digest.update(f"\0{name}:".encode())
-    if isinstance(value, Tensor):
+    if isinstance(value, np.ndarray):  # whose repr leaves out the middle
+        digest.update(f"{value.dtype}{value.shape}".encode())
+        digest.update(value.tobytes())
+    elif isinstance(value, Tensor):
         array = value.detach().to("cpu").contiguous()
         digest.update(f"{array.dtype}{tuple(array.shape)}".encode())
         digest.update(array.reshape(-1).view(torch.uint8).numpy().data)
