@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -562,3 +563,79 @@ def test_a_playlist_on_a_server_cannot_read_local_files(tmp_path: Path, server: 
         "#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\nsecret.ts\n#EXT-X-ENDLIST\n"
     )
     assert len(list(open_video(f"http://{server}/list.m3u8"))) == 10  # what it may do works
+
+
+class RtspCamera:
+    """A network camera: an RTSP server (RFC 2326) of one H.264 stream, interleaved in the TCP connection.
+
+    FFmpeg's RTP muxer cuts the film into packets and sends them to a local UDP port, from where they are
+    passed on. After ``count`` frames the camera hangs up.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self.server.getsockname()[1]}"
+        self.requests: list[str] = []
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self) -> None:
+        connection, _ = self.server.accept()
+        sdp = (
+            "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=camera\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\n"
+            "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\n"
+            "a=framerate:10\r\na=control:track1\r\n"
+        )
+        answers = {
+            "OPTIONS": ("Public: OPTIONS, DESCRIBE, SETUP, PLAY", ""),
+            "DESCRIBE": ("Content-Type: application/sdp", sdp),
+            "SETUP": ("Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\nSession: 1", ""),
+            "PLAY": ("Session: 1", ""),
+        }
+        with connection, connection.makefile("rb") as stream:
+            for line in stream:
+                method = line.split(b" ")[0].decode()
+                headers = [header.decode().strip() for header in iter(stream.readline, b"\r\n")]
+                self.requests.append(method)
+                number = next(text for text in headers if text.lower().startswith("cseq"))
+                extra, body = answers.get(method, ("Session: 1", ""))
+                head = ["RTSP/1.0 200 OK", number, extra, f"Content-Length: {len(body)}", "", body]
+                connection.sendall("\r\n".join(head).encode())
+                if method == "PLAY":
+                    self.play(connection)
+                    break
+
+    def play(self, connection: socket.socket) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as relay:
+            relay.bind(("127.0.0.1", 0))
+            relay.setblocking(False)
+            target = f"rtp://127.0.0.1:{relay.getsockname()[1]}?pkt_size=1200"
+            with av.open(target, "w", format="rtp") as output:
+                stream: Any = output.add_stream("libx264", rate=10, options={"tune": "zerolatency", "g": "5"})
+                stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+                for index, image in enumerate(numbered(self.count)):
+                    frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+                    frame.pts, frame.time_base = index, Fraction(1, 10)
+                    output.mux(stream.encode(frame))
+                    time.sleep(0.02)
+                    with contextlib.suppress(BlockingIOError):
+                        while True:
+                            packet = relay.recv(2000)
+                            connection.sendall(b"$\0" + len(packet).to_bytes(2, "big") + packet)
+
+
+def test_rtsp_camera() -> None:
+    camera = RtspCamera(60)
+    with open_video(f"rtsp://user:secret@{camera.address}/ch1") as reader:
+        assert reader.live and reader.size == (64, 48) and reader.frame_count is None
+        assert reader.name.endswith("-ch1") and "secret" not in reader.name
+        frames = list(reader)
+    assert camera.requests[:4] == ["OPTIONS", "DESCRIBE", "SETUP", "PLAY"]
+    assert len(frames) > 10
+    shown = np.array([number(frame.image) for frame in frames])
+    np.testing.assert_array_equal(np.diff(shown) % 32, np.diff([frame.index for frame in frames]))
+    np.testing.assert_allclose(
+        np.diff([frame.time for frame in frames]), np.diff([frame.index for frame in frames]) / 10, atol=0.01
+    )
+    assert not reader.complete
+    assert str(reader.warning).startswith(f"the stream rtsp://{camera.address}/ch1 ended after ")
