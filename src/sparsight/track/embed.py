@@ -137,8 +137,8 @@ def crops(image: Image, xyxy: NDArray[np.float32], height: int, width: int) -> N
     if empty.any():
         box = ", ".join(f"{value:g}" for value in xyxy[int(empty.argmax())])
         raise SparsightError(
-            f"the box ({box}) has no pixel inside the {image.shape[1]}x{image.shape[0]} image: leave such boxes "
-            "out."
+            f"the box ({box}) has no pixel inside the {image.shape[1]}x{image.shape[0]} image: leave such "
+            "boxes out."
         )
     out = np.empty((len(boxes), height, width, 3), np.uint8)
     for (x1, y1, x2, y2), crop in zip(boxes.tolist(), out, strict=True):

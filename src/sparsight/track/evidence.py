@@ -109,14 +109,14 @@ class Evidence:
         now: float,
         max_distance: float,
     ) -> NDArray[np.int64]:
-        """Add one vector to each of ``slots``; one that is far from what a track looked like counts as a doubt.
+        """Add one vector to each of ``slots``; one far from all that a track looked like counts as a doubt.
 
         Args:
             slots: (M,) different slots.
             vectors: (M, D) unit vectors.
             quality: (M,) of their crops.
             now: seconds.
-            max_distance: cosine distance from the nearest vector of a track beyond which a vector doesn't fit.
+            max_distance: cosine distance from the nearest vector of a track up to which a vector fits.
 
         Returns:
             The slots whose doubts are complete: what is seen there now is somebody else.
@@ -131,7 +131,8 @@ class Evidence:
         self.doubts[doubted] += 1
         self.doubts[slots[fits]] = 0
         self._keep(slots[fits], vectors[fits], quality[fits], now)
-        return doubted[self.doubts[doubted] == DOUBTS]
+        turned: NDArray[np.int64] = doubted[self.doubts[doubted] == DOUBTS]
+        return turned
 
     def turn(self, slots: NDArray[np.int64], now: float) -> None:
         """Start the tracks in ``slots`` afresh from the crops that did not fit."""
@@ -189,9 +190,9 @@ class Evidence:
 def crop_quality(image: Image, tracks: Tracks) -> NDArray[np.float32]:
     """How much the crop of each track can tell, in [0, 1].
 
-    The product of: the part of the box that no box nearer to the camera covers (nearer: its lower edge is lower);
-    the part inside the image, halved at the left or right border, where a person may be cut; the square root of
-    the height over 128 pixels, up to 1; and 1/4 for a box that isn't upright.
+    The product of: the part of the box that no box nearer to the camera covers (nearer: its lower edge is
+    lower); the part inside the image, halved at the left or right border, where a person may be cut; the
+    square root of the height over 128 pixels, up to 1; and 1/4 for a box that isn't upright.
     """
     height, width = image.shape[:2]
     box = boxes.clip(tracks.xyxy, width, height)

@@ -88,15 +88,18 @@ class Gallery:
     transaction in flight. A gallery belongs to the thread that opened it.
 
     Args:
-        path: the file; made if there is none.
+        path: the file.
+        create: make the file if there is none; else that is an error.
         timeout: seconds to wait while another process writes.
 
     Raises:
         SparsightError: no gallery, a damaged one, or one of a later version; the file is left as it was.
     """
 
-    def __init__(self, path: str | Path, *, timeout: float = 10.0) -> None:
+    def __init__(self, path: str | Path, *, create: bool = True, timeout: float = 10.0) -> None:
         self.path = Path(path)
+        if not create and not self.path.exists():
+            raise SparsightError(f"there is no gallery {self.path}: name the file with --gallery.")
         self._connection = open_gallery(self.path, timeout)
         self._depth = 0
         self._indexes: dict[str, VectorIndex] = {}
@@ -173,7 +176,7 @@ class Gallery:
             )  # fmt: skip
 
     def saw(self, rows: Iterable[tuple[int, float, int]]) -> None:
-        """Lengthen tracklets: row number, last seen (unix seconds) and frames of each; gone ones are passed."""
+        """Lengthen tracklets: (row number, last seen in unix seconds, frames) of each that is still there."""
         with self.transaction():
             self._connection.executemany(
                 "UPDATE tracklet SET last_seen = ?2, frames = ?3 WHERE id = ?1", list(rows)

@@ -25,7 +25,7 @@ _MIN_QUALITY = 0.3  # a worse crop shows more of other things than of the person
 _MIN_CROPS = 4  # fewer do not speak for a person
 _SURE = 1.25  # up to this many times the greatest distance, a track waits for more evidence
 _WAIT = 3.0  # seconds that it waits at most
-_DOUBT = 1.6  # so many times the greatest distance from all earlier crops, a crop shows somebody else
+_DOUBT = 1.4  # beyond so many times the greatest distance from all that a track showed, it's somebody else
 _WRITE = 1.0  # seconds between two writings of when people were last seen
 _SIZE = 128, 64  # height and width of a picture
 
@@ -36,7 +36,7 @@ class Identities:
 
     Attributes:
         person: (N,) int64 number in the gallery, -1 while unknown.
-        distance: (N,) float32 cosine distance at which the person was known again; NaN for unknown and new ones.
+        distance: (N,) float32 cosine distance at which the person was known again; NaN for unknown and new.
     """
 
     person: NDArray[np.int64]
@@ -66,13 +66,13 @@ class Match:
 class Identifier:
     """Gives the tracks of one camera the numbers of people in a gallery.
 
-    A new track gathers crops: good ones (see :func:`sparsight.track.evidence.crop_quality`), some time apart. From
-    four on, its mean is compared with everyone known. It is known again if it is near enough to somebody who wasn't
-    seen beside it, the tracks of one frame being assigned at once so that the sum of distances is least. It is
-    somebody new if it has been seen long enough and is near nobody. In between it waits. A track that is too short
-    never becomes anybody. Two tracks in one frame are never the same person on one camera; on two cameras they may
-    be. If the crops of a track no longer look like those before, the tracker has jumped to somebody else, and the
-    track is identified afresh.
+    A new track gathers crops: good ones (see :func:`sparsight.track.evidence.crop_quality`), some time
+    apart. From four on, its mean is compared with everyone known. It is known again if it is near enough to
+    somebody who wasn't seen beside it; the tracks of one frame are assigned at once, so that the sum of
+    distances is least. It is somebody new if it has been seen long enough and is near nobody. In between it
+    waits. A track that is too short never becomes anybody. Two tracks in one frame are never the same
+    person on one camera; on two cameras they may be. If the crops of a track no longer look like those
+    before, the tracker has jumped to somebody else, and the track is identified afresh.
 
     What is decided is written at once, and when somebody was last seen every second, each in a transaction.
 
@@ -80,7 +80,8 @@ class Identifier:
         gallery: who is known; several identifiers may share one.
         embedder: makes the vectors.
         camera: name of the camera.
-        max_distance: cosine distance up to which a track is taken for a known person; by default the embedder's.
+        max_distance: cosine distance up to which a track is taken for a known person; by default the
+            embedder's.
         min_frames: frames that somebody must have been followed in to become a new person.
         every: seconds between two looks at a track that is identified.
         budget: crops embedded per frame at most, unknown tracks first.
@@ -241,7 +242,7 @@ class Identifier:
                 self._settle(slot, None, None, means[row], last)
 
     def _excluded(self, slots: NDArray[np.int64], persons: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which of ``persons`` each of ``slots`` cannot be, because they were seen beside it: (slots, persons)."""
+        """Which of ``persons`` each of ``slots`` was seen beside and so cannot be: (slots, persons)."""
         evidence = self._evidence
         rows, others = np.nonzero(evidence.together[slots] & (evidence.person != UNKNOWN))
         gone_rows, pairs = np.nonzero(slots[:, None] == self._beside[:, 0])
@@ -262,7 +263,7 @@ class Identifier:
         mean: NDArray[np.float32],
         late: bool,
     ) -> None:
-        """Make a track a sight of a known or, with None, of a new person, and write it; ``late``: nobody asks again."""
+        """Make a track a sight of ``person`` (None: somebody new) and write it; ``late``: it has ended."""
         evidence, gallery, name = self._evidence, self._gallery, self._embedder.name
         with gallery.transaction():
             matched = None if person is None else gallery.most_alike(name, mean, person)
@@ -351,7 +352,7 @@ class Identifier:
 
 
 def assign_people(distance: NDArray[np.float32], max_distance: float) -> NDArray[np.int64]:
-    """Give tracks to people, one to one: as many as can be within reach, then with the least sum of distances.
+    """Give tracks to people, one to one: as many as are within reach, then with the least sum of distances.
 
     Args:
         distance: (T, P) of each track from each person; infinity where it cannot be.
