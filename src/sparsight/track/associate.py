@@ -15,7 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-_SMALL = 32 * 32
+_SMALL = 2048
 """Elements of a matrix that is solved at once: looking for groups in it would take longer."""
 _PAIRS = 384
 """Larger problems are split into groups, and these gathered into matrices of about this many pairs."""

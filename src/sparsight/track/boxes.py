@@ -16,7 +16,7 @@ Floats: TypeAlias = NDArray[np.floating[Any]]
 
 _BLOCK = 64
 """Rows compared at once when candidate pairs are sought among many boxes."""
-_FEW = 1 << 15
+_FEW = 1 << 16
 """Pairs that are compared directly: sorting first would take longer."""
 _TINY = float(np.finfo(np.float32).tiny)
 """Smaller than any area of pixels: keeps the union of two degenerate boxes from being divided by."""
@@ -89,8 +89,7 @@ def overlapping(a: Floats, b: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp
     by block: boxes far apart never meet.
     """
     if len(a) * len(b) <= _FEW:
-        rows, columns = _touching(a, b).nonzero()
-        return rows, columns
+        return _touching(a, b)
     a_order = np.argsort(a[:, 0], kind="stable")
     b_order = np.argsort(b[:, 0], kind="stable")
     a, b = a[a_order], b[b_order]
@@ -101,7 +100,7 @@ def overlapping(a: Floats, b: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp
     first = np.searchsorted(b[:, 0], lefts - widest).tolist()
     last = np.searchsorted(b[:, 0], rights).tolist()
     pairs = [
-        _touching(a[start : start + _BLOCK], b[low:high]).nonzero()
+        _touching(a[start : start + _BLOCK], b[low:high])
         for start, low, high in zip(starts, first, last, strict=True)
     ]
     rows = np.concatenate([row + start for (row, _), start in zip(pairs, starts, strict=True)])
@@ -109,14 +108,16 @@ def overlapping(a: Floats, b: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp
     return a_order[rows], b_order[columns]
 
 
-def _touching(a: Floats, b: Floats) -> NDArray[np.bool_]:
-    """Whether each box of ``a`` (N, 4) and each of ``b`` (M, 4) overlap both ways: (N, M)."""
+def _touching(a: Floats, b: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """As :func:`overlapping`, by comparing every box of ``a`` with every box of ``b``."""
     left, top, right, bottom = np.ascontiguousarray(b.T)
     flags: NDArray[np.bool_] = a[:, 0:1] < right
     flags &= a[:, 2:3] > left
     flags &= a[:, 1:2] < bottom
     flags &= a[:, 3:4] > top
-    return flags
+    # In two dimensions, nonzero takes ten times as long.
+    rows, columns = np.divmod(flags.ravel().nonzero()[0], len(b))
+    return rows, columns
 
 
 def check(xyxy: Floats) -> None:

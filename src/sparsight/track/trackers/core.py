@@ -117,13 +117,13 @@ class TrackSet:
     def __len__(self) -> int:
         return len(self.id)
 
-    def advance(self, timestamp: float | None) -> kalman.State:
-        """Move on to the next frame and return where each track should be in it: (N, 4) ``xyxy``, float64."""
+    def advance(self, timestamp: float | None) -> NDArray[np.float32]:
+        """Move on to the next frame and return where each track should be in it: (N, 4) ``xyxy``."""
         step = self.clock.tick(timestamp)
         if step > 1:
             self._keep(self._unseen() - 1 < self.max_age + 0.5)
         kalman.predict(self.motion, self.state, step)
-        return self.motion.boxes(self.state[0])
+        return self.motion.boxes(self.state[0]).astype(np.float32)
 
     def commit(self, detections: Detections, rows: Rows, taken: Rows, born: Rows) -> Tracks:
         """End the frame: tracks take their detections, others are lost or removed, and new ones begin.
