@@ -140,7 +140,7 @@ class FFmpegSource:
                 origin = stamp - last - step
             shown = last + step if stamp is None or origin is None else stamp - origin
             last = shown if shown > last else last + step
-            yield Shot(count, last, partial(_to_rgb, frame))
+            yield Shot(count, last, partial(self._load, frame))
             count += 1
         self.warning = self._verdict(count, last)
 
@@ -148,6 +148,13 @@ class FFmpegSource:
         """Close the file or connection."""
         self._frames.close()
         self._container.close()
+
+    def _load(self, frame: VideoFrame) -> Image:
+        try:
+            return _to_rgb(frame)
+        except SparsightError:
+            self._damaged = True
+            raise
 
     def _choose_stream(self) -> VideoStream:
         streams = [
@@ -191,7 +198,7 @@ class FFmpegSource:
                     else:
                         self._damaged = True
                 return
-            except (av.error.FFmpegError, ValueError) as error:  # noqa: PERF203 (trying again is the point)
+            except (av.error.FFmpegError, ValueError) as error:
                 # Reading failed, not decoding: go on behind the damage, if there is anything behind it.
                 self._damaged = True
                 failed += 1
