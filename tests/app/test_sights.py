@@ -19,9 +19,12 @@ def test_tables_agree_with_bookkeeping_one_by_one(seen: list[dict[int, int]]) ->
     newest: dict[int, int] = {}
     for index, frame in enumerate(seen):
         time = index / 10
+        believed = set(frame.values()) - {UNKNOWN}
         rows = sights.see(np.array(list(frame), np.int64), np.array(list(frame.values()), np.int64), time)
         for (track, who), row in zip(frame.items(), rows.tolist(), strict=True):
             current = expected[newest[track]] if track in newest else None
+            if current is not None and who == UNKNOWN and current["person"] in believed:
+                current["person"] = UNKNOWN
             if current is None or current["person"] not in (UNKNOWN, who):
                 newest[track] = len(expected)
                 current = {"track": track, "person": UNKNOWN, "first": time, "frames": 0}
@@ -52,3 +55,11 @@ def test_a_track_that_changes_hands_keeps_both_people() -> None:
     track = np.array([1])
     rows = [int(sights.see(track, np.array([who]), 0.0)[0]) for who in (UNKNOWN, 5, UNKNOWN, 6)]
     assert sights.label(np.array(rows)).tolist() == [5, 5, 6, 6]
+
+
+def test_a_sight_is_nobodys_again_when_the_person_turns_up_beside_it() -> None:
+    sights = Sights()
+    (row,) = sights.see(np.array([1]), np.array([5]), 0.0).tolist()
+    rows = sights.see(np.array([1, 2]), np.array([UNKNOWN, 5]), 1.0)
+    assert sights.label(rows).tolist() == [UNIDENTIFIED_FROM + row, 5]
+    assert sights.identified().tolist() == [1]

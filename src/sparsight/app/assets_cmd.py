@@ -55,7 +55,7 @@ def fetch(
     for name in wanted:
         try:
             typer.echo(f"{name}\t{assets.path(name)}")
-        except SparsightError as error:  # noqa: PERF203  (the others are still fetched)
+        except SparsightError as error:
             failed[name] = error
     if len(failed) == 1:
         raise next(iter(failed.values()))

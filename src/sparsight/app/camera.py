@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -25,9 +26,11 @@ from sparsight.media import (
     draw_boxes,
     overlay,
 )
-from sparsight.saliency import SaliencyModel, SaliencyResult
 from sparsight.track import Detector, Identifier, Tracker, Tracks
 from sparsight.track.motchallenge import TrackWriter
+
+if TYPE_CHECKING:
+    from sparsight.saliency import SaliencyModel, SaliencyResult
 
 SALIENCY_PER_SECOND = 4.0
 """Where the eye goes changes slowly: this many maps are computed per second of video, and eased between."""

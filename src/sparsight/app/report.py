@@ -28,8 +28,8 @@ _PICTURE_QUALITY = 85
 _DECISIONS_NOTE = (
     "Every time somebody came into view, their appearance was compared with everyone known. The distance is "
     "the cosine distance between appearance vectors (0: the same, 2: the opposite); up to the limit, the "
-    "nearest person who was not in view at the same moment is taken to have come back. Those known again come "
-    "first."
+    "nearest person who was not in view at the same moment is taken to have come back. Those known again "
+    "come first."
 )
 _EYE_NOTE = (
     "Warm colours mark what is rare in its picture, at some level of detail, and so draws the eye "

@@ -18,7 +18,8 @@ class Sights:
     """One row per sight: a stretch of one track that was taken for one person (40 bytes each).
 
     A sight begins as nobody's and is given to a person later, from its first frame on. When a track changes
-    hands (the tracker jumped from one person to another), a new sight begins.
+    hands (the tracker jumped from one person to another), a new sight begins. When the real person turns up
+    beside it, it is nobody's again.
 
     Attributes (each with one row per sight, longer than ``len(self)``):
         track: int64 number of the track.
@@ -50,9 +51,11 @@ class Sights:
         self._newest = _grown(self._newest, int(track.max()) + 1, -1)
         row = self._newest[track]
         before = np.where(row < 0, UNKNOWN, self.person[row] if self._count else UNKNOWN)
-        fresh = (row < 0) | ((before != UNKNOWN) & (before != person))
+        mistaken = (before != UNKNOWN) & (person == UNKNOWN) & np.isin(before, person)
+        fresh = (row < 0) | ((before != UNKNOWN) & (before != person) & ~mistaken)
         row[fresh] = self._begin(track[fresh], time)
         self._newest[track] = row
+        self.person[row[mistaken]] = UNKNOWN
         self.person[row] = np.where(person == UNKNOWN, self.person[row], person)
         self.last[row] = time
         self.frames[row] += 1

@@ -9,17 +9,19 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
-from sparsight import assets
+from sparsight import assets, saliency
 from sparsight.app.camera import Camera
 from sparsight.app.people import Identity, identities, write_identities
 from sparsight.app.report import write_report
 from sparsight.app.stages import StageTimes
 from sparsight.errors import SparsightError
 from sparsight.media import VideoReader, open_video
-from sparsight.saliency import SaliencyModel
-from sparsight.saliency import build as build_saliency
 from sparsight.track import Detector, Gallery, Identifier, build_detector, build_embedder, build_tracker
+
+if TYPE_CHECKING:
+    from sparsight.saliency import SaliencyModel
 
 IDENTITIES_EVERY = 5.0
 """Seconds between two writings of identities.json: a kill loses no more than that of it."""
@@ -85,13 +87,15 @@ def watch(options: WatchOptions, progress: Progress | None = None) -> WatchResul
         readers = [stack.enter_context(_open(source, options)) for source in options.sources]
         detector = build_detector(options.detector, device=options.device)
         trackers = [build_tracker(options.tracker) for _ in readers]
-        model = build_saliency("deeprare", device=options.device) if options.saliency else None
+        model = saliency.build("deeprare", device=options.device) if options.saliency else None
         identifiers: list[Identifier | None] = [None] * len(readers)
         gallery = None
         names = unique_names([reader.name for reader in readers])
         if options.reid != "none":
             embedder = build_embedder(options.reid, device=options.device)
-            gallery = stack.enter_context(Gallery(options.gallery or options.out / "gallery.sqlite"))
+            path = options.gallery or options.out / "gallery.sqlite"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            gallery = stack.enter_context(Gallery(path))
             identifiers = [Identifier(gallery, embedder, camera=name) for name in names]
         started = time.time()
         result = WatchResult([])
