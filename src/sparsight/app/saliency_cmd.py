@@ -1,0 +1,60 @@
+"""``sparsight saliency``: what draws the eye in pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sparsight.errors import SparsightError
+
+saliency_app = typer.Typer(help="What draws the eye: saliency maps of pictures.", no_args_is_help=True)
+
+
+@saliency_app.callback()
+def _root() -> None:
+    # A callback keeps "predict" a command of its own while it is the only one.
+    pass
+
+
+@saliency_app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures.", show_default=False)],
+    model: Annotated[str, typer.Option(help="What finds the salient places.", metavar="NAME")] = "deeprare",
+    out: Annotated[
+        Path, typer.Option(help="Folder for the results; made if it is not there.", metavar="DIR")
+    ] = Path("out"),
+    device: Annotated[str, typer.Option(help="Where the network runs.", metavar="auto|cpu|cuda")] = "auto",
+    levels: Annotated[bool, typer.Option("--levels", help="Also write the map of each level.")] = False,
+) -> None:
+    """Draw the saliency map of each picture.
+
+    Writes DIR/NAME.saliency.png (grey, white where the eye goes) and DIR/NAME.overlay.png for each picture, and
+    with --levels one DIR/NAME.level-SIZE.png for each level of the model.
+    """
+    _check_names(images)
+    from sparsight import media, saliency
+
+    predictor = saliency.build(model, device=device)
+    for path in images:
+        image = media.read_image(path)
+        result = predictor(image)
+        maps = {"saliency": result.map}
+        if levels:
+            maps |= {f"level-{name}": level for name, level in result.enlarged_levels().items()}
+        for name, values in maps.items():
+            media.write_image(out / f"{path.stem}.{name}.png", (values * 255 + 0.5).astype("uint8"))
+        media.write_image(out / f"{path.stem}.overlay.png", media.overlay(image, result.map))
+        typer.echo(out / f"{path.stem}.overlay.png")
+
+
+def _check_names(images: list[Path]) -> None:
+    """Refuse two pictures whose results would have the same names."""
+    seen: dict[str, Path] = {}
+    for path in images:
+        other = seen.setdefault(path.stem, path)
+        if other != path:
+            raise SparsightError(
+                f"{other} and {path} would write the same files: rename one, or give each its own --out."
+            )

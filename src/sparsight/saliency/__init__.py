@@ -1,0 +1,26 @@
+"""Where the eye goes: models that draw a saliency map."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sparsight.registry import resolve
+
+if TYPE_CHECKING:
+    from sparsight.saliency.models import MODELS, SaliencyModel, build
+    from sparsight.saliency.result import SaliencyResult
+
+_PUBLIC = {
+    "MODELS": "sparsight.saliency.models:MODELS",
+    "SaliencyModel": "sparsight.saliency.models:SaliencyModel",
+    "SaliencyResult": "sparsight.saliency.result:SaliencyResult",
+    "build": "sparsight.saliency.models:build",
+}
+
+__all__ = ["MODELS", "SaliencyModel", "SaliencyResult", "build"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return resolve(_PUBLIC[name])
+    raise AttributeError(f"module 'sparsight.saliency' has no attribute {name!r}")

@@ -1,0 +1,181 @@
+"""DeepRare: what is rare among the features of a network trained on ImageNet is salient. Nothing is trained.
+
+After M. Mancas, P. Kong and B. Gosselin, "Visual Attention: Deep Rare Features" (2020), called 2019 here, and
+P. Kong, M. Mancas, B. Gosselin and K. Po, "DeepRare: Generic Unsupervised Visual Attention Models"
+(arXiv 2109.11439), called 2021.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsight.errors import SparsightError
+from sparsight.nets import Session, taps
+from sparsight.nets import build as build_network
+from sparsight.registry import lookup
+from sparsight.saliency.fuse import itti_weight, minmax, resize, weighted_sum
+from sparsight.saliency.rarity import MAX_BINS, rarity_map
+from sparsight.saliency.result import Map, SaliencyResult
+
+MIN_SIZE = 96
+"""Smallest network input: below, a map of stride 32 has no pixel inside its border."""
+
+_MEAN = np.array([0.485, 0.456, 0.406], np.float32) * 255
+_DEVIATION = np.array([0.229, 0.224, 0.225], np.float32) * 255
+
+
+class Backbone(NamedTuple):
+    """A network that gives features."""
+
+    weights: str  # asset: ImageNet weights for RGB input, scaled by ImageNet's mean and deviation
+    layers: tuple[str, ...]  # modules to tap, after their ReLU
+
+
+BACKBONES: dict[str, Backbone] = {
+    # One or two layers of each stride from 4 to 32. The first expansion at a stride (5, 8) answers to the
+    # odd one out, the last one (14, 17) to objects, the first rectified layer at stride 4 to colour and
+    # contrast. Together they do better than all layers, on fixations and on odd-one-out pictures, and cost
+    # a quarter.
+    "mobilenet_v2": Backbone(
+        "mobilenet_v2",
+        (
+            "features.2.conv.1",
+            "features.5.conv.0",
+            "features.8.conv.0",
+            "features.14.conv.0",
+            "features.17.conv.0",
+        ),
+    ),
+    # Every ReLU of the five blocks.
+    "vgg16": Backbone(
+        "vgg16", tuple(f"features.{k}" for k in (1, 3, 6, 8, 11, 13, 15, 18, 20, 22, 25, 27, 29))
+    ),
+    "vgg19": Backbone(
+        "vgg19",
+        tuple(f"features.{k}" for k in (1, 3, 6, 8, 11, 13, 15, 17, 20, 22, 24, 26, 29, 31, 33, 35)),
+    ),
+}
+"""Network name → its weights and layers."""
+
+
+def border_2019(width: int) -> int:
+    """The border of the 2019 model by the width of a map: 3 above 50, 2 from 28, else 1."""
+    return 3 if width > 50 else 2 if width >= 28 else 1
+
+
+class DeepRare:
+    """An image (H×W×3 uint8 RGB, any size) → ``SaliencyResult``.
+
+    The image is stretched to ``size``, and the maps are stretched back. The network runs on it, and each
+    layer gives a rarity map (``rarity_map``). Layers of one size form a level, in which each is scaled to
+    [0, 1], zeroed where it is below ``threshold``, and weighted by (max − mean)². The levels, each in [0, 1],
+    are added on the grid of the finest, and the sum is scaled to [0, 1] and to the image's size. Levels are
+    called by their size, such as ``"56x56"``. An image of one colour gets a map of zeros.
+
+    Args:
+        backbone: one of ``BACKBONES``.
+        size: input of the network in pixels: a side, or (height, width). Grids of strided layers lie evenly
+            over the image where it is a multiple of 32.
+        bins: histogram bins, 2 to 64; published are 11 (2019) and 6 to 11 (2021).
+        border: pixels of a layer's border to ignore, where the network sees its own padding; or a function of
+            the layer's width.
+        threshold: what is lower in a layer's map, scaled to [0, 1], is set to zero. 0 is off.
+        layers: modules to tap instead of the backbone's own.
+        weights: asset or weight file instead of the backbone's own.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+
+    Raises:
+        SparsightError: an option out of its range, an unknown backbone or layer, or weights that do not fit.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "mobilenet_v2",
+        *,
+        size: int | tuple[int, int] = 224,
+        bins: int = 11,
+        border: int | Callable[[int], int] = 1,
+        threshold: float = 0.0,
+        layers: Sequence[str] | None = None,
+        weights: str | Path | None = None,
+        device: str = "auto",
+    ) -> None:
+        known = lookup("backbone", backbone, BACKBONES)
+        self.size = (size, size) if isinstance(size, int) else size
+        if min(self.size) < MIN_SIZE:
+            raise SparsightError(
+                f"saliency size {size} is too small: give at least {MIN_SIZE} pixels a side."
+            )
+        if not 2 <= bins <= MAX_BINS:
+            raise SparsightError(f"saliency cannot use {bins} bins: give 2 to {MAX_BINS}.")
+        if not callable(border) and border < 0:
+            raise SparsightError(f"saliency cannot have a border of {border} pixels: give 0 or more.")
+        if not 0 <= threshold < 1:
+            raise SparsightError(f"saliency threshold {threshold} is out of range: give 0 (off) up to 1.")
+        self.bins = bins
+        self.border = border if callable(border) else lambda _: border
+        self.threshold = threshold
+        network = build_network(backbone, weights=weights or known.weights, input_shape=(3, *self.size))
+        self._session = Session(taps(network, layers or known.layers), device=device)
+
+    def __call__(self, image: NDArray[np.uint8]) -> SaliencyResult:
+        """The saliency of ``image``, with every stage.
+
+        Raises:
+            SparsightError: ``image`` is not H×W×3 uint8 with at least one pixel.
+        """
+        features = self._session.run(self._prepare(image))
+        layers = {
+            name: rarity_map(maps[0], bins=self.bins, border=self.border(maps.shape[-1]))
+            for name, maps in features.items()
+        }
+        levels, weights = self._levels(layers)
+        finest = next(iter(levels.values())).shape
+        fused = weighted_sum([resize(level, finest) for level in levels.values()], [1.0] * len(levels))
+        if (image == image[0, 0]).all():
+            # Only the network's padding can look rare here.
+            fused = np.zeros_like(fused)
+        return SaliencyResult(resize(fused, image.shape[:2]), levels, layers, weights)
+
+    def _prepare(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The image as the network's input: (1, 3, height, width), scaled as in training."""
+        fits = isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] == 3
+        if not fits or image.dtype != np.uint8 or image.size == 0:
+            given = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+            raise SparsightError(f"saliency takes an image of H×W×3 uint8 (RGB), not {given}.")
+        height, width = self.size
+        smaller = image.shape[0] >= height and image.shape[1] >= width
+        scaled = cv2.resize(
+            image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+        )
+        x = np.empty((1, 3, height, width), np.float32)
+        np.subtract(scaled.transpose(2, 0, 1), _MEAN[:, None, None], out=x[0])
+        x /= _DEVIATION[:, None, None]
+        return x
+
+    def _levels(self, layers: Mapping[str, Map]) -> tuple[dict[str, Map], dict[str, float]]:
+        """The maps of the levels by name, finest first, and the weights of the layers within them."""
+        groups: dict[tuple[int, ...], list[str]] = {}
+        for name, values in layers.items():
+            groups.setdefault(values.shape, []).append(name)
+        levels: dict[str, Map] = {}
+        weights: dict[str, float] = {}
+        for shape, names in sorted(groups.items(), reverse=True):
+            scaled = [minmax(layers[name]) for name in names]
+            if self.threshold:
+                scaled = [np.where(values >= self.threshold, values, np.float32(0)) for values in scaled]
+            own = [itti_weight(values) for values in scaled]
+            levels["x".join(map(str, shape))] = weighted_sum(scaled, own)
+            weights.update(zip(names, own, strict=True))
+        return levels, weights
+
+
+deeprare2021 = DeepRare
+deeprare2019 = functools.partial(DeepRare, border=border_2019)
