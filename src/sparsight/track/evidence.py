@@ -31,6 +31,7 @@ class Evidence:
         count: int64 vectors held; they are ``vectors[slot, :count]``.
         vectors, quality, time: float32 (CROPS, D), float32 (CROPS,), float64 (CROPS,) of each slot.
         doubts: int64 crops in a row that did not fit, the vectors of which are ``doubtful[slot]``.
+        turned: bool whether it began where a track changed hands.
         changed: bool whether vectors came that the gallery doesn't have yet.
         together: bool (slots, slots) which were seen in one frame.
         picture: the best crop of each slot, or None, and ``picture_quality`` its quality.
@@ -57,6 +58,7 @@ class Evidence:
         self.time = np.zeros((size, CROPS))
         self.doubts = np.empty(size, np.int64)
         self.doubtful = np.zeros((size, DOUBTS, dimension), np.float32)
+        self.turned = np.zeros(size, np.bool_)
         self.changed = np.zeros(size, np.bool_)
         self.together = np.zeros((size, size), np.bool_)
         self.picture = np.full(size, None, np.object_)
@@ -88,7 +90,7 @@ class Evidence:
         self.first[slots] = now
         self.frames[slots] = self.count[slots] = self.doubts[slots] = 0
         self.asked[slots] = -np.inf
-        self.changed[slots] = False
+        self.changed[slots] = self.turned[slots] = False
         self.together[slots] = False
         self.together[:, slots] = False
         self.picture[slots] = None
@@ -140,7 +142,7 @@ class Evidence:
         self.begin(slots, now)
         self.together[slots] = together
         self.together[:, slots] = together.T
-        self.last[slots] = now
+        self.turned[slots] = True
         self.frames[slots] = self.count[slots] = DOUBTS
         self.vectors[slots, :DOUBTS] = vectors
         self.quality[slots, :DOUBTS] = 0

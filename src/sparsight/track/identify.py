@@ -23,9 +23,9 @@ KNOWN_AGAIN, NEW = "known again", "new"
 _GAP = 0.1  # seconds between two crops of an unknown track: neighbouring frames tell little
 _MIN_QUALITY = 0.3  # a worse crop shows more of other things than of the person
 _MIN_CROPS = 4  # fewer do not speak for a person
-_SURE = 1.25  # up to this many times the greatest distance, a track waits for more evidence
-_WAIT = 3.0  # seconds that it waits at most
-_DOUBT = 1.4  # beyond so many times the greatest distance from all that a track showed, it's somebody else
+_SURE = 1.25  # up to so many times the greatest distance, a track waits for more evidence
+_WAIT = 3.0  # seconds that it waits at most, and that one waits that changed hands: it may be an occlusion
+_DOUBT = 1.3  # beyond so many times the greatest distance from all that a track showed, it's somebody else
 _WRITE = 1.0  # seconds between two writings of when people were last seen
 _SIZE = 128, 64  # height and width of a picture
 
@@ -224,22 +224,25 @@ class Identifier:
         if not len(slots):
             return
         means = evidence.mean(slots)
-        persons, distance = self._gallery.distances(self._embedder.name, means)
-        distance[self._excluded(slots, persons)] = np.inf
-        chosen = assign_people(distance, self.max_distance)
-        nearest = distance.min(1, initial=np.inf)
-        seen = self._now - evidence.first[slots]
-        crowd = evidence.count[slots] >= (_MIN_CROPS if last else CROPS)
-        clear = (nearest > _SURE * self.max_distance) | (seen >= _WAIT) | last
-        new = (chosen < 0) & crowd & clear & (evidence.frames[slots] >= self._min_frames)
-        # Near enough to somebody, but another track of this frame is nearer: that one goes first.
-        new &= nearest > self.max_distance
-        for row in np.flatnonzero((chosen >= 0) | new).tolist():
-            slot, column = int(slots[row]), int(chosen[row])
-            if column >= 0:
-                self._settle(slot, int(persons[column]), float(distance[row, column]), means[row], last)
-            else:
-                self._settle(slot, None, None, means[row], last)
+        # One transaction, so that nobody is forgotten, or made by another process, between question and answer.
+        with self._gallery.transaction():
+            persons, distance = self._gallery.distances(self._embedder.name, means)
+            distance[self._excluded(slots, persons)] = np.inf
+            chosen = assign_people(distance, self.max_distance)
+            nearest = distance.min(1, initial=np.inf)
+            seen = self._now - evidence.first[slots]
+            enough = evidence.count[slots] >= (_MIN_CROPS if last else CROPS)
+            enough &= evidence.frames[slots] >= self._min_frames
+            clear = (nearest > _SURE * self.max_distance) & ~evidence.turned[slots]
+            clear |= (seen >= _WAIT) | last
+            # Near enough to somebody, but another track of this frame is nearer: that one goes first.
+            new = enough & clear & (nearest > self.max_distance)
+            for row in np.flatnonzero((chosen >= 0) | new).tolist():
+                slot, column = int(slots[row]), int(chosen[row])
+                if column >= 0:
+                    self._settle(slot, int(persons[column]), float(distance[row, column]), means[row], last)
+                else:
+                    self._settle(slot, None, None, means[row], last)
 
     def _excluded(self, slots: NDArray[np.int64], persons: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of ``persons`` each of ``slots`` was seen beside and so cannot be: (slots, persons)."""
@@ -265,22 +268,21 @@ class Identifier:
     ) -> None:
         """Make a track a sight of ``person`` (None: somebody new) and write it; ``late``: it has ended."""
         evidence, gallery, name = self._evidence, self._gallery, self._embedder.name
-        with gallery.transaction():
-            matched = None if person is None else gallery.most_alike(name, mean, person)
-            if person is None:
-                person = gallery.add_person(float(evidence.first[slot]))
-            evidence.tracklet[slot] = gallery.add_tracklet(
-                person,
-                camera=self.camera,
-                run=self.run,
-                track=int(evidence.track[slot]),
-                first_seen=float(evidence.first[slot]),
-                last_seen=float(evidence.last[slot]),
-                frames=int(evidence.frames[slot]),
-                distance=distance,
-                matched=matched,
-            )
-            self._keep(slot)
+        matched = None if person is None else gallery.most_alike(name, mean, person)
+        if person is None:
+            person = gallery.add_person(float(evidence.first[slot]))
+        evidence.tracklet[slot] = gallery.add_tracklet(
+            person,
+            camera=self.camera,
+            run=self.run,
+            track=int(evidence.track[slot]),
+            first_seen=float(evidence.first[slot]),
+            last_seen=float(evidence.last[slot]),
+            frames=int(evidence.frames[slot]),
+            distance=distance,
+            matched=matched,
+        )
+        self._keep(slot)
         evidence.person[slot] = person
         evidence.distance[slot] = np.nan if distance is None else distance
         if late:
