@@ -39,8 +39,12 @@ lint: $(VENV)/.dev  ## ruff and mypy --strict
 docs: $(VENV)/.dev  ## build the manual into site/
 	$(BIN)/mkdocs build --strict
 
-bench: $(VENV)/.dev  ## measure against peers (see benchmarks/README.md)
-	$(BIN)/python benchmarks/run.py
+bench: $(VENV)/.dev  ## measure quality, and speed beside named peers (needs SPARSIGHT_ASSETS)
+	$(BIN)/python -m pip install --quiet --no-deps --target $(VENV)/peers trackers==2.6.1
+	$(BIN)/python benchmarks/track/sort_speed.py --peer $(VENV)/peers
+	$(BIN)/python benchmarks/track/hota.py --detector det_frcnn ssdlite yolox_nano --peer $(VENV)/peers
+	$(BIN)/python benchmarks/track/identities.py
+	$(BIN)/python benchmarks/saliency/deeprare_speed.py
 
 clean:  ## remove the environment and everything made
 	rm -rf $(VENV) site out .pytest_cache .mypy_cache .ruff_cache
