@@ -30,8 +30,8 @@ def predict(
 ) -> None:
     """Draw the saliency map of each picture.
 
-    Writes DIR/NAME.saliency.png (grey, white where the eye goes) and DIR/NAME.overlay.png for each picture, and
-    with --levels one DIR/NAME.level-SIZE.png for each level of the model.
+    Writes DIR/NAME.saliency.png (grey, white where the eye goes) and DIR/NAME.overlay.png for each picture,
+    and with --levels one DIR/NAME.level-SIZE.png for each level of the model.
     """
     _check_names(images)
     from sparsight import media, saliency

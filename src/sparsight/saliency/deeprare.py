@@ -70,6 +70,25 @@ def border_2019(width: int) -> int:
     return 3 if width > 50 else 2 if width >= 28 else 1
 
 
+def network_input(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.float32]:
+    """An image as the input of an ImageNet network: (1, 3, height, width), stretched to ``size``.
+
+    Raises:
+        SparsightError: ``image`` is not H×W×3 uint8 with at least one pixel.
+    """
+    fits = isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] == 3
+    if not fits or image.dtype != np.uint8 or image.size == 0:
+        given = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise SparsightError(f"saliency takes an image of H×W×3 uint8 (RGB), not {given}.")
+    height, width = size
+    smaller = image.shape[0] >= height and image.shape[1] >= width
+    scaled = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+    x = np.empty((1, 3, height, width), np.float32)
+    np.subtract(scaled.transpose(2, 0, 1), _MEAN[:, None, None], out=x[0])
+    x /= _DEVIATION[:, None, None]
+    return x
+
+
 class DeepRare:
     """An image (H×W×3 uint8 RGB, any size) → ``SaliencyResult``.
 
@@ -131,7 +150,8 @@ class DeepRare:
         Raises:
             SparsightError: ``image`` is not H×W×3 uint8 with at least one pixel.
         """
-        features = self._session.run(self._prepare(image))
+        x = network_input(image, self.size)
+        features = self._session.run(x)
         layers = {
             name: rarity_map(maps[0], bins=self.bins, border=self.border(maps.shape[-1]))
             for name, maps in features.items()
@@ -139,26 +159,10 @@ class DeepRare:
         levels, weights = self._levels(layers)
         finest = next(iter(levels.values())).shape
         fused = weighted_sum([resize(level, finest) for level in levels.values()], [1.0] * len(levels))
-        if (image == image[0, 0]).all():
-            # Only the network's padding can look rare here.
+        if (x.min(axis=(2, 3)) == x.max(axis=(2, 3))).all():
+            # One colour everywhere: only the network's padding can look rare.
             fused = np.zeros_like(fused)
         return SaliencyResult(resize(fused, image.shape[:2]), levels, layers, weights)
-
-    def _prepare(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The image as the network's input: (1, 3, height, width), scaled as in training."""
-        fits = isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] == 3
-        if not fits or image.dtype != np.uint8 or image.size == 0:
-            given = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-            raise SparsightError(f"saliency takes an image of H×W×3 uint8 (RGB), not {given}.")
-        height, width = self.size
-        smaller = image.shape[0] >= height and image.shape[1] >= width
-        scaled = cv2.resize(
-            image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-        )
-        x = np.empty((1, 3, height, width), np.float32)
-        np.subtract(scaled.transpose(2, 0, 1), _MEAN[:, None, None], out=x[0])
-        x /= _DEVIATION[:, None, None]
-        return x
 
     def _levels(self, layers: Mapping[str, Map]) -> tuple[dict[str, Map], dict[str, float]]:
         """The maps of the levels by name, finest first, and the weights of the layers within them."""

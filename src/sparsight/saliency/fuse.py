@@ -37,7 +37,7 @@ def weighted_sum(maps: Sequence[Map], weights: Sequence[float]) -> Map:
 
 
 def resize(values: Map, shape: tuple[int, ...]) -> Map:
-    """``values`` on a grid of ``shape`` (height, width) over the same picture, bilinear, so within its range."""
+    """``values`` on a grid of ``shape`` (height, width) over the same picture; bilinear, so within range."""
     if values.shape == shape:
         return values
     height, width = shape

@@ -12,8 +12,6 @@ them, one to look the results up. Neighbouring channels are counted and looked u
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -57,12 +55,11 @@ def rarity_map(features: NDArray[np.float32], *, bins: int = 11, border: int = 1
         return np.zeros((height, width), np.float32)
     group = _group_size(bins, size)
     codes, counts, zero = _bin(features, bins, border, group)
-    table = _contributions(counts, zero, size, inside).T.reshape(-1, group * bins)
-    values = table @ _digits(bins, group).T
+    values = _joint_sums(_contributions(counts, zero, size, inside), group)
     total = np.zeros(size, np.float32)
     for part in _chunks(len(codes), group * size):
         # "clip" spares NumPy the copy that guards against bad indices: these are in range.
-        total += values[part].ravel().take(codes[part], mode="clip").sum(axis=0)
+        total += values[part].ravel().take(_indices(codes[part], bins**group), mode="clip").sum(axis=0)
     result = total.reshape(height, width)
     _zero_border(result, border)
     return result
@@ -80,6 +77,13 @@ def _chunks(rows: int, width: int) -> list[slice]:
     return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
 
 
+def _indices(codes: NDArray[np.uint16], joint: int) -> NDArray[np.int64]:
+    """The place of each code in a flat table that has ``joint`` entries for each row of ``codes``."""
+    places = codes.astype(np.int64)
+    places += np.arange(len(codes))[:, None] * joint
+    return places
+
+
 def _zero_border(maps: NDArray[np.float32], border: int) -> None:
     """Set the outer ``border`` pixels of maps (..., H, W) to zero, in place."""
     if border:
@@ -89,7 +93,7 @@ def _zero_border(maps: NDArray[np.float32], border: int) -> None:
 
 def _bin(
     features: NDArray[np.float32], bins: int, border: int, group: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
+) -> tuple[NDArray[np.uint16], NDArray[np.float32], NDArray[np.int64]]:
     """The bin of every pixel, the border set to zero, and how many pixels share it.
 
     Channels are taken in groups, the last one filled up with channels of zeros.
@@ -103,32 +107,35 @@ def _bin(
     channels, height, width = features.shape
     size = height * width
     rows, joint = -(-channels // group), bins**group
-    codes = np.empty((rows, size), np.int64)
+    codes = np.empty((rows, size), np.uint16)
     counts = np.empty((rows, joint), np.float32)  # exact: whole numbers far below 2**24
     zero = np.zeros(rows * group, np.int64)
-    for part in _chunks(rows, group * size):
+    parts = _chunks(rows, group * size)
+    scratch = np.empty((parts[0].stop * group, height, width), np.float32)
+    for part in parts:
         block = slice(part.start * group, min(part.stop * group, channels))
-        maps = features[block].copy()
+        maps = scratch[: block.stop - block.start]
+        np.copyto(maps, features[block])
         _zero_border(maps, border)
         values = maps.reshape(-1, size)
         low = values.min(axis=1)
-        scale = bins / np.maximum(values.max(axis=1) - low, _TINY)
+        span = values.max(axis=1) - low
+        scale = bins / np.maximum(span, _TINY)
+        zero[block] = np.minimum(np.clip(-low, 0, span) * scale, bins - 1)
         if low.any():  # not so after a ReLU, whose zeros are the minimum already
             values -= low[:, None]
-        values *= scale[:, None]
         taken = part.stop - part.start
         digits = np.zeros((taken * group, size), np.uint8)
-        np.copyto(digits[: len(values)], values, casting="unsafe")
+        np.multiply(values, scale[:, None], out=digits[: len(values)], casting="unsafe")
         digits -= digits == bins  # the last bin is closed
-        zero[block] = np.clip(-low * scale, 0, bins - 1)
-        code = digits[0::group].astype(np.uint16)
+        code = codes[part]
+        code[:] = digits[0::group]
         for place in range(1, group):
             code *= np.uint16(bins)
             code += digits[place::group]
-        placed = np.add(code, np.arange(taken)[:, None] * joint, out=codes[part])
-        counts[part] = np.bincount(placed.ravel(), minlength=taken * joint).reshape(taken, joint)
-    # Bins first: NumPy sums along a short last axis slowly.
-    return codes, np.ascontiguousarray((counts @ _digits(bins, group)).reshape(-1, bins).T), zero
+        places = _indices(code, joint).ravel()
+        counts[part] = np.bincount(places, minlength=taken * joint).reshape(taken, joint)
+    return codes, _marginals(counts, bins, group), zero
 
 
 def _contributions(
@@ -151,12 +158,21 @@ def _contributions(
     return contributions
 
 
-@functools.lru_cache(maxsize=8)
-def _digits(bins: int, group: int) -> NDArray[np.float32]:
-    """(bins**group, group*bins): row ``code`` marks which bin each channel of the group has.
+def _marginals(joint: NDArray[np.float32], bins: int, group: int) -> NDArray[np.float32]:
+    """(groups, bins**group) joint counts → (bins, channels) counts of each channel."""
+    each: list[NDArray[np.float32]] = []
+    for _ in range(group):
+        apart = joint.reshape(len(joint), bins, -1)
+        each.append(apart.sum(axis=2))
+        joint = apart.sum(axis=1)
+    # Bins first, because NumPy is slow to sum along a short last axis.
+    return np.ascontiguousarray(np.stack(each, axis=1).reshape(-1, bins).T)
 
-    Joint counts times this are the counts of the channels; a row of the channels' values times its transpose
-    is their sum for every code.
-    """
-    codes = np.indices((bins,) * group).reshape(group, -1, 1)
-    return np.concatenate(codes == np.arange(bins), axis=1).astype(np.float32)
+
+def _joint_sums(table: NDArray[np.float32], group: int) -> NDArray[np.float32]:
+    """(bins, channels) values → (groups, bins**group): their sum for each combination of a group's bins."""
+    digits = table.T.reshape(-1, group, len(table))
+    sums: NDArray[np.float32] = digits[:, 0]
+    for place in range(1, group):
+        sums = (sums[:, :, None] + digits[:, place, None, :]).reshape(len(digits), -1)
+    return sums

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sparsight import SparsightError, nets, saliency
+from sparsight.saliency import SaliencyResult
+from sparsight.saliency.deeprare import BACKBONES, border_2019, network_input
+from sparsight.saliency.rarity import rarity_map
+
+SIZE = (96, 160)
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A MobileNetV2 that was never trained, always the same."""
+    torch.manual_seed(3)
+    path = tmp_path_factory.mktemp("weights") / "mobilenet_v2.pth"
+    torch.save(nets.build("mobilenet_v2").state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def model(weights: Path) -> saliency.SaliencyModel:
+    return saliency.build("deeprare", weights=weights, size=SIZE, device="cpu")
+
+
+def picture(*shape: int) -> Any:
+    return np.random.default_rng(2).integers(0, 256, (*shape, 3), np.uint8)
+
+
+@pytest.fixture(scope="session")
+def result(model: saliency.SaliencyModel) -> SaliencyResult:
+    return model(picture(120, 200))
+
+
+def test_every_stage_is_kept(result: SaliencyResult) -> None:
+    assert list(result.levels) == ["24x40", "12x20", "6x10", "3x5"]
+    assert list(result.layers) == list(BACKBONES["mobilenet_v2"].layers)
+    assert set(result.weights) == set(result.layers)
+    for name, level in result.levels.items():
+        assert "x".join(map(str, level.shape)) == name
+        assert level.dtype == np.float32
+        assert level.min() == 0
+        assert level.max() == 1
+    assert {name: level.shape for name, level in result.enlarged_levels().items()} == dict.fromkeys(
+        result.levels, (120, 200)
+    )
+
+
+def test_levels_and_map_follow_from_the_layers(result: SaliencyResult) -> None:
+    def stretched(values: Any) -> Any:
+        return (values - values.min()) / (values.max() - values.min())
+
+    levels: dict[tuple[int, ...], Any] = {}
+    for name, layer in result.layers.items():
+        scaled = stretched(layer)
+        weight = (1 - scaled.mean()) ** 2
+        assert result.weights[name] == pytest.approx(weight, rel=1e-4)
+        levels[layer.shape] = levels.get(layer.shape, 0) + weight * scaled
+    total = 0
+    for shape, level in levels.items():
+        kept = result.levels["x".join(map(str, shape))]
+        np.testing.assert_allclose(kept, stretched(level), atol=1e-5)
+        total = total + cv2.resize(kept, (40, 24), interpolation=cv2.INTER_LINEAR)
+    expected = cv2.resize(stretched(total), (200, 120), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_allclose(result.map, expected, atol=1e-5)
+
+
+def test_layers_are_the_rarity_of_the_networks_features(weights: Path, result: SaliencyResult) -> None:
+    network = nets.build("mobilenet_v2", weights=weights)
+    with torch.inference_mode():
+        features = nets.taps(network, list(result.layers))(
+            torch.from_numpy(network_input(picture(120, 200), SIZE))
+        )
+    for name, layer in result.layers.items():
+        # The two runtimes round differently, and a value beside the edge of a bin may change sides.
+        expected = rarity_map(features[name][0].numpy())
+        assert np.abs(layer - expected).mean() < 0.02 * expected.max()
+
+
+def test_threshold_and_border(weights: Path, result: SaliencyResult) -> None:
+    strict = saliency.build("deeprare", weights=weights, size=SIZE, device="cpu", threshold=0.5, border=2)
+    other = strict(picture(120, 200))
+    assert not other.levels["3x5"].any()  # nothing within a border of 2
+    assert not other.layers["features.8.conv.0"][1].any()
+    level = other.levels["24x40"]
+    assert 0 < (level > 0).sum() < (result.levels["24x40"] > 0).sum()
+
+
+def test_the_network_sees_rgb_as_in_training() -> None:
+    image = np.zeros((50, 60, 3), np.uint8)
+    image[..., 0] = 255
+    x = network_input(image, SIZE)
+    assert x.shape == (1, 3, *SIZE)
+    assert x.dtype == np.float32
+    expected = np.array([(1 - 0.485) / 0.229, -0.456 / 0.224, -0.406 / 0.225], np.float32)
+    np.testing.assert_allclose(x, np.broadcast_to(expected[None, :, None, None], x.shape), rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 2), (2, 1), (3, 3), (1, 3000), (40_000, 2), (1500, 2000)])
+def test_pictures_of_any_size(model: saliency.SaliencyModel, shape: tuple[int, int]) -> None:
+    result = model(picture(*shape))
+    assert result.map.shape == shape
+    assert result.map.dtype == np.float32
+    assert np.isfinite(result.map).all()
+    assert 0 <= result.map.min() <= result.map.max() <= 1
+
+
+def test_a_picture_that_is_a_view(model: saliency.SaliencyModel, result: SaliencyResult) -> None:
+    bgr = np.ascontiguousarray(picture(120, 200)[..., ::-1])
+    np.testing.assert_array_equal(model(bgr[..., ::-1]).map, result.map)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (48, 64)])
+@pytest.mark.parametrize("colour", [(0, 0, 0), (200, 30, 90)])
+def test_one_colour_has_nothing_salient(
+    model: saliency.SaliencyModel, shape: tuple[int, int], colour: tuple[int, int, int]
+) -> None:
+    image = np.empty((*shape, 3), np.uint8)
+    image[:] = colour
+    result = model(image)
+    assert result.map.shape == shape
+    assert not result.map.any()
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((4, 5), np.uint8),
+        np.zeros((4, 5, 4), np.uint8),
+        np.zeros((4, 5, 3), np.float32),
+        np.zeros((0, 5, 3), np.uint8),
+        [[1, 2, 3]],
+    ],
+)
+def test_what_is_no_picture_is_refused(model: saliency.SaliencyModel, image: Any) -> None:
+    with pytest.raises(SparsightError, match="H×W×3 uint8"):
+        model(image)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backbone": "mobilenet_v"}, "did you mean 'mobilenet_v2'"),
+        ({"size": 64}, "at least 96"),
+        ({"size": (224, 90)}, "at least 96"),
+        ({"bins": 1}, "2 to 64"),
+        ({"bins": 65}, "2 to 64"),
+        ({"border": -1}, "0 or more"),
+        ({"threshold": 1.0}, "threshold"),
+        ({"device": "tpu"}, "device"),
+        ({"layers": ["features.99"]}, "features.99"),
+    ],
+)
+def test_bad_options(weights: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(SparsightError, match=message):
+        saliency.build("deeprare", **{"weights": weights, **options})
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_layers_of_the_backbones_are_rectified(name: str) -> None:
+    modules = dict(nets.build(name, input_shape=(3, 64, 64), num_classes=2).named_modules())
+    for layer in BACKBONES[name].layers:
+        module = modules[layer]
+        last = module[-1] if isinstance(module, nn.Sequential) else module
+        assert isinstance(last, nn.ReLU | nn.ReLU6)
+
+
+@pytest.mark.parametrize(("name", "count"), [("vgg16", 13), ("vgg19", 16)])
+def test_all_rectified_layers_of_vgg_are_used(name: str, count: int) -> None:
+    network = nets.build(name, input_shape=(3, 64, 64), num_classes=2)
+    rectified = [
+        key
+        for key, module in network.named_modules()
+        if key.startswith("features") and isinstance(module, nn.ReLU)
+    ]
+    assert list(BACKBONES[name].layers) == rectified
+    assert len(rectified) == count
+
+
+def test_border_of_2019() -> None:
+    assert [border_2019(width) for width in (224, 112, 56, 28, 14, 7)] == [3, 3, 3, 2, 1, 1]

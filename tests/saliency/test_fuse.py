@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sparsight.saliency.fuse import itti_weight, minmax, resize, weighted_sum
+
+
+def test_minmax_stretches_to_one() -> None:
+    np.testing.assert_allclose(minmax(np.array([[2, 4], [3, 6]], np.float32)), [[0, 0.5], [0.25, 1]])
+
+
+def test_minmax_of_a_constant_is_zero() -> None:
+    assert not minmax(np.full((3, 4), 7, np.float32)).any()
+
+
+def test_a_lone_peak_weighs_more_than_many() -> None:
+    lone = np.zeros((10, 10), np.float32)
+    lone[4, 4] = 1
+    many = np.zeros((10, 10), np.float32)
+    many[::2] = 1
+    assert itti_weight(lone) == pytest.approx(0.99**2)
+    assert itti_weight(many) == pytest.approx(0.5**2)
+
+
+def test_weighted_sum() -> None:
+    first = np.array([[0, 1]], np.float32)
+    second = np.array([[1, 0]], np.float32)
+    np.testing.assert_allclose(weighted_sum([first, second, first], [1, 3, 1]), [[1, 0]])
+    assert not weighted_sum([first, second], [1, 1]).any()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 200), (300, 5)])
+def test_resize_keeps_within_range(shape: tuple[int, int]) -> None:
+    values = np.random.default_rng(0).random((14, 11), np.float32)
+    larger = resize(values, shape)
+    assert larger.shape == shape
+    assert larger.dtype == np.float32
+    assert values.min() <= larger.min() <= larger.max() <= values.max()

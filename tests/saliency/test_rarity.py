@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from sparsight.saliency.rarity import rarity_map
+
+Channel = NDArray[np.float64]
+
+
+def literal(features: NDArray[np.float32], bins: int, border: int) -> Channel:
+    """The published steps, one channel and one pixel at a time."""
+    total = np.zeros(features.shape[1:])
+    for channel in features.astype(np.float64):
+        scaled = stretched(bordered(channel, border))
+        count = [0] * bins
+        for value in scaled.flat:
+            count[bin_of(value, bins)] += 1
+        rarity = np.zeros_like(scaled)
+        for place, value in np.ndenumerate(scaled):
+            rarity[place] = -math.log(count[bin_of(value, bins)] / scaled.size + 1e-4)
+        r = stretched(rarity)
+        r = bordered(r * (1 - r.mean()) ** 2, border)
+        q = r * r
+        total += (q.max() - q.mean()) ** 2 * stretched(q)
+    return total
+
+
+def bordered(values: Channel, border: int) -> Channel:
+    result = values.copy()
+    height, width = values.shape
+    for y in range(height):
+        for x in range(width):
+            if min(y, x, height - 1 - y, width - 1 - x) < border:
+                result[y, x] = 0
+    return result
+
+
+def stretched(values: Channel) -> Channel:
+    low, high = values.min(), values.max()
+    return (values - low) / (high - low) if high > low else np.zeros_like(values)
+
+
+def bin_of(value: float, bins: int) -> int:
+    return min(int(value * bins), bins - 1)
+
+
+def unambiguous(features: NDArray[np.float32], bins: int, border: int) -> bool:
+    """Whether no value lies where two bins meet, except the least and the greatest."""
+    for channel in features.astype(np.float64):
+        place = stretched(bordered(channel, border)) * bins
+        between = (place > 1e-9) & (place < bins - 1e-9)
+        if (np.abs(place - np.round(place))[between] < 1e-4).any():
+            return False
+    return True
+
+
+values = st.one_of(
+    st.just(0.0),
+    st.just(6.0),  # where ReLU6 saturates
+    st.integers(0, 400).map(lambda n: n * 0.01493),
+    st.integers(-400, 400).map(lambda n: n * 0.01493),
+)
+layers = hnp.arrays(
+    np.float32, st.tuples(st.integers(1, 5), st.integers(1, 9), st.integers(1, 9)), elements=values
+)
+
+
+@settings(deadline=None)
+@given(layers, st.integers(2, 16), st.integers(0, 3))
+def test_equals_the_published_steps_taken_one_by_one(
+    features: NDArray[np.float32], bins: int, border: int
+) -> None:
+    assume(unambiguous(features, bins, border))
+    before = features.copy()
+    result = rarity_map(features, bins=bins, border=border)
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, literal(features, bins, border), atol=1e-5, rtol=1e-5)
+    np.testing.assert_array_equal(features, before)
+
+
+@pytest.mark.parametrize(
+    ("shape", "bins"),
+    [
+        ((5, 13, 12), 11),  # two channels to a code, and one left over
+        ((7, 40, 38), 11),  # three, and one left over
+        ((8, 20, 22), 6),  # three, and two left over
+        ((70, 40, 40), 11),  # more than is taken at once
+        ((2, 300, 260), 4),  # a map larger than what is taken at once
+        ((3, 9, 9), 64),
+    ],
+)
+@pytest.mark.parametrize("relu", [True, False])
+def test_equals_the_published_steps_on_larger_layers(
+    shape: tuple[int, int, int], bins: int, relu: bool
+) -> None:
+    rng = np.random.default_rng(5)
+    features = rng.normal(size=shape).astype(np.float32)
+    if relu:
+        features = np.maximum(features, 0)
+    features[0] = 0
+    features[1, 3, 4] = 50
+    result = rarity_map(features, bins=bins, border=1)
+    expected = literal(features, bins, 1)
+    # A value beside the edge of two bins may be counted in either: a few pixels in a channel of thousands.
+    np.testing.assert_allclose(result, expected, rtol=2e-3, atol=2e-3 * expected.max())
+
+
+def test_a_single_hot_pixel_is_the_salient_one() -> None:
+    features = np.zeros((4, 20, 30), np.float32)
+    features[:, 12, 7] = 1
+    result = rarity_map(features)
+    assert np.unravel_index(result.argmax(), result.shape) == (12, 7)
+    assert (result > 0).sum() == 1
+    # One pixel of 600: q is one there, scaled by the mean of the stretched rarity, 1/600.
+    q = (1 - 1 / 600) ** 4
+    assert result[12, 7] == pytest.approx(4 * (q - q / 600) ** 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 1), (3, 2, 9), (3, 9, 2), (1, 2, 2)])
+def test_a_map_that_is_all_border_has_nothing_rare(shape: tuple[int, int, int]) -> None:
+    result = rarity_map(np.random.default_rng(0).random(shape, np.float32))
+    assert result.shape == shape[1:]
+    assert not result.any()
+
+
+def test_the_border_is_zero_however_rare() -> None:
+    features = np.random.default_rng(1).random((6, 24, 31), np.float32)
+    features[:, 0] = features[:, :, -2] = 99
+    result = rarity_map(features, border=2)
+    assert not np.concatenate([result[:2].ravel(), result[-2:].ravel()]).any()
+    assert not np.concatenate([result[:, :2].ravel(), result[:, -2:].ravel()]).any()
+    assert result[2:-2, 2:-2].any()
+
+
+@pytest.mark.parametrize("value", [0.0, -3.0, 1e30])
+def test_a_channel_without_contrast_gives_a_finite_map(value: float) -> None:
+    assert np.isfinite(rarity_map(np.full((3, 10, 12), value, np.float32))).all()
+    assert not rarity_map(np.full((3, 10, 12), value, np.float32), border=0).any()
