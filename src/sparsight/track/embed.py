@@ -228,7 +228,6 @@ def _osnet(device: str) -> NetworkEmbedder:
 
 
 def _mobilenet(device: str) -> NetworkEmbedder:
-    import torch
     from torch import nn
 
     from sparsight import assets
@@ -237,11 +236,7 @@ def _mobilenet(device: str) -> NetworkEmbedder:
     model: Any = build("mobilenet_v2", weights="mobilenet_v2")
     pooled = nn.Sequential(model.features, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     session = Session(pooled, device, input_shape=(3, HEIGHT, WIDTH))
-    last = [layer for layer in model.features.modules() if isinstance(layer, nn.BatchNorm2d)][-1]
-    with torch.no_grad():
-        mean, _ = rectified_mean(last.weight.numpy(), last.bias.numpy())
-    centre = (mean / np.linalg.norm(mean)).astype(np.float32)
-    return NetworkEmbedder(session, _named("mobilenet_v2", assets.path("mobilenet_v2")), 0.4, centre)
+    return NetworkEmbedder(session, _named("mobilenet_v2", assets.path("mobilenet_v2")), 0.125)
 
 
 def _auto(device: str) -> NetworkEmbedder:
@@ -280,8 +275,9 @@ def build_embedder(name: str = "auto", device: str = "auto") -> Embedder:
         from sparsight.nets import Session
 
         path = Path(name.removeprefix("onnx:"))
-        session = Session(path, device, input_shape=None)
-        return NetworkEmbedder(session, _named(path.stem, path), 0.4, onnx_centre(path))
+        session = Session(path, device)
+        centre = onnx_centre(path)
+        return NetworkEmbedder(session, _named(path.stem, path), 0.28 if centre is None else 0.4, centre)
     return lookup("embedder", name, EMBEDDERS)(device)
 
 

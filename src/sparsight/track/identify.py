@@ -224,7 +224,7 @@ class Identifier:
         if not len(slots):
             return
         means = evidence.mean(slots)
-        # One transaction, so that nobody is forgotten, or made by another process, between question and answer.
+        # One transaction: nobody is forgotten, or made by another process, between question and answer.
         with self._gallery.transaction():
             persons, distance = self._gallery.distances(self._embedder.name, means)
             distance[self._excluded(slots, persons)] = np.inf
