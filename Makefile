@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= out/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick real lint docs bench clean
+.PHONY: help demo test quick real opencv4 lint docs bench clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -30,6 +30,10 @@ quick: $(VENV)/.dev  ## tests that need nothing but the package
 
 real: $(VENV)/.dev  ## tests on real weights and data; skipped where SPARSIGHT_ASSETS is not set
 	$(BIN)/python -m pytest -q -m real
+
+opencv4: $(VENV)/.dev  ## the tests that touch OpenCV, with its version 4 instead of 5
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/opencv4 'opencv-python-headless<5'
+	PYTHONPATH=$(VENV)/opencv4 $(BIN)/python -m pytest -q -n 2 -m "not real" tests/media tests/track tests/saliency tests/app
 
 lint: $(VENV)/.dev  ## ruff and mypy --strict
 	$(BIN)/ruff check .
