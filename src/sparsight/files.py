@@ -48,5 +48,8 @@ def write_bytes(target: Path, data: bytes, *, mode: int | None = None) -> None:
 
 
 def write_text(target: Path, text: str, *, mode: int | None = None) -> None:
-    """Write ``text`` (UTF-8) to ``target`` at once or not at all."""
-    write_bytes(target, text.encode(), mode=mode)
+    """Write ``text`` (UTF-8) to ``target`` at once or not at all.
+
+    What no text can hold (bytes of a file name that are not UTF-8, say) becomes a question mark.
+    """
+    write_bytes(target, text.encode("utf-8", "replace"), mode=mode)

@@ -12,7 +12,7 @@ from scene import COLOURS, SIZE, ColourDetector, ColourEmbedder, film
 
 from sparsight import SparsightError
 from sparsight.app import watch as watch_module
-from sparsight.app.watch import WatchOptions, unique_names, watch
+from sparsight.app.watch import WatchOptions, watch
 from sparsight.media import open_video
 from sparsight.track import Gallery, motchallenge
 
@@ -184,10 +184,6 @@ def test_an_error_on_the_way_leaves_whole_rows_and_no_half_video(
     rows = motchallenge.read(out / "tracks.txt")
     assert rows.frame.max() == 20
     assert not list(out.glob("video*"))
-
-
-def test_cameras_of_one_name_are_told_apart() -> None:
-    assert unique_names(["a", "b", "a", "a-2", "a"]) == ["a", "b", "a-2", "a-2-2", "a-3"]
 
 
 def test_the_scene_is_what_the_tests_say(tmp_path: Path) -> None:

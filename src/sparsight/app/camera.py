@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsight.app.outputs import TRACKS, VIDEO
 from sparsight.app.sights import UNIDENTIFIED_FROM, Sights
 from sparsight.app.stages import StageTimes
 from sparsight.files import replacing
@@ -37,6 +38,8 @@ SALIENCY_PER_SECOND = 4.0
 _EASE = 0.5
 _MEAN_SIDE = 320
 _NOMINAL_FPS = 25.0
+_FILM_SIZE = 4096, 2304
+"""Larger films (beyond level 5.2 of H.264) are scaled down: many a graphics chip does not play them."""
 
 
 class Camera:
@@ -90,8 +93,7 @@ class Camera:
         self._saliency_due = 0.0
         self._out = out
         self._video: VideoWriter | None = None
-        out.mkdir(parents=True, exist_ok=True)
-        self._tracks = TrackWriter(out / "tracks.txt")
+        self._tracks = TrackWriter(out / TRACKS)
 
     def step(self, detector: Detector, model: SaliencyModel | None, times: StageTimes) -> bool:
         """Process the next frame; False when there is none left."""
@@ -114,7 +116,7 @@ class Camera:
         with times("draw"):
             picture = self._draw(frame.image, tracks, number)
         with times("write"):
-            self._write(picture, replace(tracks, id=number), frame.time)
+            self._write(picture, replace(tracks, id=number), frame)
         self.last_time = frame.time
         self.frames += 1
         self.in_view = len(tracks)
@@ -127,8 +129,9 @@ class Camera:
                 self.sights.decide(track, person)
         written = [self._settle_tracks()]
         if self._video is not None:
-            self._video.close()
-            written.insert(0, self._video.path)
+            video, self._video = self._video, None  # not to be given up any more, even if closing fails
+            video.close()
+            written.insert(0, video.path)
         self.reader.close()
         return written
 
@@ -185,19 +188,19 @@ class Camera:
         for line, colour in zip(ends, colours(number[drawn]).tolist(), strict=True):
             cv2.line(self.walked, line[0].tolist(), line[1].tolist(), colour, width, cv2.LINE_AA)
 
-    def _write(self, picture: Image, tracks: Tracks, time: float) -> None:
+    def _write(self, picture: Image, tracks: Tracks, frame: Frame) -> None:
         if self._video is None:
             height, width = picture.shape[:2]
-            self._video = VideoWriter(
-                self._out / "video.mp4", self.reader.fps or _NOMINAL_FPS, (width, height)
-            )
-        self._video.write(picture, time)
-        self._tracks.write(self.frames + 1, tracks)
+            scale = min(1.0, _FILM_SIZE[0] / width, _FILM_SIZE[1] / height)
+            size = max(1, round(width * scale)), max(1, round(height * scale))
+            self._video = VideoWriter(self._out / VIDEO, self.reader.fps or _NOMINAL_FPS, size)
+        self._video.write(picture, frame.time)
+        self._tracks.write(frame.index + 1, tracks)
 
     def _settle_tracks(self) -> Path:
         """Give the rows that were written before their track was identified the number of the person."""
         self._tracks.close()
-        path = self._out / "tracks.txt"
+        path = self._out / TRACKS
         with path.open() as rows, replacing(path) as temporary, temporary.open("w") as settled:
             for row in rows:
                 frame, number, rest = row.split(",", 2)

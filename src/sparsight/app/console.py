@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -16,8 +17,6 @@ from rich.progress import (
 from rich.table import Table
 
 from sparsight.app.watch import WatchOptions, WatchResult, watch
-
-_SIGINT = 2
 
 
 def watch_with_progress(options: WatchOptions) -> int:
@@ -35,6 +34,7 @@ def watch_with_progress(options: WatchOptions) -> int:
         TextColumn("{task.fields[note]}"),
         TimeRemainingColumn(),
         console=console,
+        transient=True,  # the summary, or the error, says it all
     ) as bar:
         task = bar.add_task("loading networks", total=None, note="")
         begin: float | None = None
@@ -49,14 +49,14 @@ def watch_with_progress(options: WatchOptions) -> int:
             )
 
         result = watch(options, progress)
+    for warning in result.warnings:
+        typer.echo(f"sparsight: {warning}", err=True)
     summarise(result, Console())
     return 128 + result.interrupted if result.interrupted else 0
 
 
 def summarise(result: WatchResult, console: Console) -> None:
     """Print what a run came to."""
-    for warning in result.warnings:
-        console.print(f"[yellow]{warning}[/yellow]")
     rate = result.frames / result.seconds if result.seconds else 0.0
     console.print(
         f"[bold]{len(result.people)} people[/bold] in {result.frames} frames, "
@@ -70,4 +70,4 @@ def summarise(result: WatchResult, console: Console) -> None:
     console.print(table)
     console.print("Look at:")
     for file in result.files:
-        console.print(f"  {file}", soft_wrap=True, highlight=False)
+        console.print(f"  {file}", soft_wrap=True, highlight=False, markup=False)

@@ -24,6 +24,7 @@ _DEFAULT = Path("out/gallery.sqlite")
 def list_people(gallery: GalleryFile = _DEFAULT) -> None:
     """Show everyone in the gallery."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from sparsight.track import Gallery
@@ -36,12 +37,12 @@ def list_people(gallery: GalleryFile = _DEFAULT) -> None:
     for person in people:
         table.add_row(
             str(person.id),
-            person.name or "",
+            escape(person.name or ""),
             _moment(person.first_seen),
             _moment(person.last_seen),
             str(person.tracklets),
             str(person.frames),
-            ", ".join(person.cameras),
+            escape(", ".join(person.cameras)),
         )
     Console().print(table)
 

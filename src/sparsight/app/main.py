@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from typing import Annotated, Any
@@ -70,16 +71,14 @@ def main(arguments: list[str] | None = None) -> Any:
         arguments: what stands behind ``sparsight``; by default the process's own arguments.
 
     Raises:
-        SystemExit: always, with the exit code: 0, 2 for bad input, 130 for Ctrl-C, 1 for a bug.
+        SystemExit: always, with the exit code: 0; 2 for bad input; 130 for Ctrl-C, 143 for SIGTERM; 1 for a
+            bug, a question answered with no, or a reader of the output that went away (``head``, say).
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names and paths may hold letters that the terminal does not know; stderr writes them so too.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app(args=arguments)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader of a pipe (head, say) went away; nothing is wrong, and nothing more can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except Exception as error:
         if os.environ.get("SPARSIGHT_DEBUG"):
             raise

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sparsight.app.outputs import IDENTITIES, THUMBNAILS
 from sparsight.app.timeline import Span
 from sparsight.files import write_bytes, write_text
 
@@ -67,7 +68,7 @@ def write_identities(out: Path, people: Sequence[Identity], gallery: Gallery | N
     rows = []
     for one in people:
         picture = gallery.thumbnail(one.number) if gallery is not None else None
-        thumbnail = f"thumbnails/{one.number}.jpg"
+        thumbnail = f"{THUMBNAILS}/{one.number}.jpg"
         if picture is not None:
             write_bytes(out / thumbnail, picture)
         rows.append(
@@ -90,6 +91,6 @@ def write_identities(out: Path, people: Sequence[Identity], gallery: Gallery | N
                 ],
             }
         )
-    path = out / "identities.json"
+    path = out / IDENTITIES
     write_text(path, json.dumps({"identities": rows}, indent=2, ensure_ascii=False) + "\n")
     return path

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 
 from sparsight import __version__
+from sparsight.app.outputs import REPORT
 from sparsight.app.people import Identity
 from sparsight.app.timeline import clock, lay_out
 from sparsight.files import write_text
@@ -91,7 +92,7 @@ def write_report(options: WatchOptions, result: WatchResult, gallery: Gallery | 
             ("Device", options.device),
         ],
     )
-    path = options.out / "report.html"
+    path = options.out / REPORT
     write_text(path, page)
     return path
 

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from sparsight import assets, saliency
+from sparsight.app import outputs
 from sparsight.app.camera import Camera
 from sparsight.app.people import Identity, identities, write_identities
 from sparsight.app.report import write_report
@@ -83,37 +84,41 @@ def watch(options: WatchOptions, progress: Progress | None = None) -> WatchResul
         SparsightError: a source, a network, the gallery or the output folder cannot be used.
         OSError: the results cannot be written.
     """
+    result = WatchResult([])
     with ExitStack() as stack:
         readers = [stack.enter_context(_open(source, options)) for source in options.sources]
+        names = outputs.folder_names(reader.name for reader in readers)
+        folders = outputs.camera_folders(options.out, names)
+        path = options.gallery or options.out / outputs.GALLERY
+        outputs.check(options.out, folders, (*map(Path, options.sources), path))
+        outputs.check_folder(path.parent, "--gallery")
         detector = build_detector(options.detector, device=options.device)
         trackers = [build_tracker(options.tracker) for _ in readers]
         model = saliency.build("deeprare", device=options.device) if options.saliency else None
-        identifiers: list[Identifier | None] = [None] * len(readers)
+        embedder = None if options.reid == "none" else build_embedder(options.reid, device=options.device)
+        stack.enter_context(outputs.claimed(options.out, folders))
         gallery = None
-        names = unique_names([reader.name for reader in readers])
-        if options.reid != "none":
-            embedder = build_embedder(options.reid, device=options.device)
-            path = options.gallery or options.out / "gallery.sqlite"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            gallery = stack.enter_context(Gallery(path))
-            identifiers = [Identifier(gallery, embedder, camera=name) for name in names]
+        if embedder is not None:
+            gallery = stack.enter_context(_remembering(path, lambda: result.frames > 0))
+        outputs.clear(options.out, folders)
         started = time.time()
-        result = WatchResult([])
-        for name, reader, tracker, identifier in zip(names, readers, trackers, identifiers, strict=True):
-            out = options.out if len(readers) == 1 else options.out / name
-            camera = Camera(name, reader, tracker, identifier, out, started)
+        for name, reader, tracker, folder in zip(names, readers, trackers, folders, strict=True):
+            identifier = None
+            if gallery is not None and embedder is not None:
+                identifier = Identifier(gallery, embedder, camera=name)
+            camera = Camera(name, reader, tracker, identifier, folder, started)
             camera.names = _names(gallery)
             stack.callback(camera.abandon)
             result.cameras.append(camera)
         with stopping_on_signals() as stopped:
             _loop(result, options.out, gallery, detector, model, stopped, progress)
-            result.interrupted = stopped[0] if stopped else None
             for camera in result.cameras:
                 result.files += camera.finish()
-        result.warnings = [reader.warning for reader in readers if reader.warning]
-        result.people = identities(result.cameras, _names(gallery))
-        result.files.append(write_identities(options.out, result.people, gallery))
-        result.files.append(write_report(options, result, gallery))
+            result.warnings = [reader.warning for reader in readers if reader.warning]
+            result.people = identities(result.cameras, _names(gallery))
+            result.files.append(write_identities(options.out, result.people, gallery))
+            result.files.append(write_report(options, result, gallery))
+        result.interrupted = stopped[0] if stopped else None
     return result
 
 
@@ -132,21 +137,24 @@ def sample_video() -> Path:
     raise SparsightError(" ".join(reasons))
 
 
-def unique_names(names: list[str]) -> list[str]:
-    """The names, those that stand twice numbered from 2."""
-    unique: list[str] = []
-    for name in names:
-        candidate, number = name, 2
-        while candidate in unique:
-            candidate, number = f"{name}-{number}", number + 1
-        unique.append(candidate)
-    return unique
-
-
 def _open(source: str, options: WatchOptions) -> VideoReader:
     if source in SAMPLES and not Path(source).exists():
         source = str(assets.path(source))
     return open_video(source, every=options.every, max_frames=options.max_frames)
+
+
+@contextmanager
+def _remembering(path: Path, begun: Callable[[], bool]) -> Iterator[Gallery]:
+    """The gallery at ``path``; one that was made for a run that fails before it has ``begun`` goes again."""
+    new = not path.exists()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with Gallery(path) as gallery:
+            yield gallery
+    except BaseException:
+        if new and not begun():
+            path.unlink(missing_ok=True)
+        raise
 
 
 def _loop(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import configparser
-import contextlib
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -71,13 +70,14 @@ class FolderSource:
             raise
 
     def _first_size(self) -> tuple[int, int]:
+        reason: SparsightError | None = None
         for shot in self.shots():
-            with contextlib.suppress(SparsightError):
+            try:
                 height, width = shot.load().shape[:2]
                 return width, height
-        raise SparsightError(
-            f"none of the pictures in {self._folder} can be read: check that they are JPEG or PNG files."
-        )
+            except SparsightError as error:
+                reason = reason or error
+        raise SparsightError(f"none of the pictures in {self._folder} can be read; the first one: {reason}")
 
 
 def natural_key(path: Path) -> list[tuple[int, str]]:
