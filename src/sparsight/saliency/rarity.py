@@ -99,8 +99,7 @@ def _bin(
     Channels are taken in groups, the last one filled up with channels of zeros.
 
     Returns:
-        codes: (groups, pixels), the bins of a group's channels as digits of base ``bins``, plus bins**group
-            times the place of the group in its chunk;
+        codes: (groups, pixels), the bins of a group's channels as digits of base ``bins``;
         counts: (bins, channels), how many pixels there are in each bin, the border's among them;
         zero: (channels,), the bin of the value zero, where the border's pixels are.
     """
