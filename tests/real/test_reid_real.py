@@ -214,6 +214,18 @@ def test_people_who_leave_and_return_keep_their_identity(
     assert kept >= 0.9 * returns
 
 
+def test_the_torch_network_gives_the_same_vectors(
+    assets: Path, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What runs where there is a GPU, here through its own export."""
+    monkeypatch.setattr("sparsight.track.embed._has_nvidia_driver", lambda: True)
+    other = build_embedder("osnet_x0_25", "auto")
+    assert other.name == embedder.name
+    image, rows = next(frames(assets, TUD)), truth(assets, TUD)
+    boxes = rows[rows[:, 0] == 1, 2:].astype(np.float32)
+    np.testing.assert_allclose(other(image, boxes), embedder(image, boxes), atol=1e-4)
+
+
 def test_mobilenet_tells_people_apart_a_little(assets: Path) -> None:
     embedder = build_embedder("mobilenet_v2", "cpu")
     rows = truth(assets, TUD)

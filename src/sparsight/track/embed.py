@@ -223,7 +223,7 @@ def _osnet(device: str) -> NetworkEmbedder:
     if device == "cpu" or (device == "auto" and not _has_nvidia_driver()):
         session = Session(path, "cpu", input_shape=(3, HEIGHT, WIDTH))
     else:
-        session = Session(build("osnet_x0_25", weights="osnet_x0_25_msmt17"), device)
+        session = Session(build("osnet_x0_25", weights="osnet_x0_25_msmt17", num_classes=0), device)
     return NetworkEmbedder(session, _named("osnet_x0_25", path), 0.4, onnx_centre(path))
 
 
