@@ -5,6 +5,7 @@ import http.server
 import itertools
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -463,6 +464,31 @@ def test_an_error_in_the_thread_reaches_the_consumer() -> None:
 
     with pytest.raises(RuntimeError, match="a bug"):
         list(VideoReader(Broken()))
+
+
+def test_a_silent_camera_can_be_stopped() -> None:
+    silence = threading.Event()
+
+    class Silent:
+        name, fps, frame_count, size, live, warning = "silent", None, None, (1, 1), True, None
+
+        def shots(self) -> Iterator[Shot]:
+            yield Shot(0, 0.0, lambda: np.zeros((1, 1, 3), np.uint8))
+            silence.wait(60)
+
+        def close(self) -> None:
+            pass
+
+    reader = VideoReader(Silent())
+    before = signal.signal(signal.SIGALRM, lambda *_: reader.stop())
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        assert len(list(reader)) == 1
+        assert not silence.is_set()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        silence.set()
+        reader.close()
 
 
 # ---------------------------------------------------------------- network

@@ -35,6 +35,7 @@ def watch_with_progress(options: WatchOptions) -> int:
         TimeRemainingColumn(),
         console=console,
         transient=True,  # the summary, or the error, says it all
+        disable=not console.is_terminal,
     ) as bar:
         task = bar.add_task("loading networks", total=None, note="")
         begin: float | None = None
@@ -58,9 +59,10 @@ def watch_with_progress(options: WatchOptions) -> int:
 def summarise(result: WatchResult, console: Console) -> None:
     """Print what a run came to."""
     rate = result.frames / result.seconds if result.seconds else 0.0
+    early = ", stopped early" if result.interrupted else ""
     console.print(
         f"[bold]{len(result.people)} people[/bold] in {result.frames} frames, "
-        f"{result.seconds:.1f} s ({rate:.1f} frames/s)"
+        f"{result.seconds:.1f} s ({rate:.1f} frames/s){early}"
     )
     table = Table(box=None, pad_edge=False)
     for column in ("stage", "median ms", "95% ms"):

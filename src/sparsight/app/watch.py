@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,7 +110,7 @@ def watch(options: WatchOptions, progress: Progress | None = None) -> WatchResul
             camera.names = _names(gallery)
             stack.callback(camera.abandon)
             result.cameras.append(camera)
-        with stopping_on_signals() as stopped:
+        with stopping_on_signals(readers) as stopped:
             _loop(result, options.out, gallery, detector, model, stopped, progress)
             for camera in result.cameras:
                 result.files += camera.finish()
@@ -196,14 +196,19 @@ def _names(gallery: Gallery | None) -> dict[int, str]:
 
 
 @contextmanager
-def stopping_on_signals() -> Iterator[list[int]]:
-    """Collect the first Ctrl-C or SIGTERM, so that the files can be finished; a second one ends at once."""
+def stopping_on_signals(readers: Sequence[VideoReader]) -> Iterator[list[int]]:
+    """Collect the first Ctrl-C or SIGTERM, so that the files can be finished; a second one ends at once.
+
+    ``readers`` are stopped, lest one waits for a camera that has gone silent.
+    """
     stopped: list[int] = []
 
     def note(number: int, _: FrameType | None) -> None:
         if stopped:
             raise KeyboardInterrupt
         stopped.append(number)
+        for reader in readers:
+            reader.stop()
 
     try:
         before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from sparsight.media.source import Shot, Source
 
 _CLOSE_TIMEOUT = 2.0
+_POLL = 0.2  # seconds in which a stop is noticed
 
 
 class Newest:
@@ -29,16 +30,21 @@ class Newest:
         self._thread.start()
 
     def shots(self) -> Iterator[Shot]:
-        """The newest picture each time, until the source ends."""
-        while True:
+        """The newest picture each time, until the source ends or is stopped."""
+        while not self._stopped:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting is not None or self._ended)
+                if not self._changed.wait_for(lambda: self._waiting is not None or self._ended, _POLL):
+                    continue
                 shot, self._waiting = self._waiting, None
             if shot is None:
                 if self._error is not None:
                     raise self._error
                 return
             yield shot
+
+    def stop(self) -> None:
+        """Let ``shots`` end soon, even if the source is silent. Fit for a signal handler: takes no lock."""
+        self._stopped = True
 
     def close(self) -> None:
         """Stop reading; a thread that is stuck in a silent network ends when its read times out."""

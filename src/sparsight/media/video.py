@@ -82,6 +82,11 @@ class VideoReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def stop(self) -> None:
+        """Let a live source end in a moment, even while it is silent; a signal handler may call this."""
+        if self._newest is not None:
+            self._newest.stop()
+
     def close(self) -> None:
         """Let go of the file, camera or connection; may be called more than once."""
         self._frames.close()
