@@ -127,11 +127,12 @@ class Camera:
         if self.identifier is not None:
             for track, person in self.identifier.finish().items():
                 self.sights.decide(track, person)
-        written = [self._settle_tracks()]
+        written = []
         if self._video is not None:
-            video, self._video = self._video, None  # not to be given up any more, even if closing fails
+            video, self._video = self._video, None  # not to be given up any more, even if closing it fails
             video.close()
-            written.insert(0, video.path)
+            written.append(video.path)
+        written.append(self._settle_tracks())
         self.reader.close()
         return written
 

@@ -7,6 +7,7 @@ columns in MOT15 (the last three are world coordinates, or -1), nine from MOT16 
 from __future__ import annotations
 
 import configparser
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -254,10 +255,13 @@ class TrackWriter:
             try:
                 written = self._file.write(chunk)
                 if written != len(chunk):
-                    raise OSError("no space left")
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError as error:
                 os.ftruncate(self._file.fileno(), self._offset)
-                raise SparsightError(f"{self._path} cannot be written to: {error}.") from None
+                raise SparsightError(
+                    f"{self._path} cannot be written to ({error.strerror or error}): free some space, or "
+                    "choose another folder."
+                ) from None
             self._offset += len(chunk)
 
     def _pages(self, lines: bytes) -> Iterator[bytes]:
