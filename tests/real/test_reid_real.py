@@ -9,8 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
+from sparsight import SparsightError, nets
 from sparsight.media import open_video, read_image
 from sparsight.track import (
     Detections,
@@ -221,6 +223,29 @@ def test_the_torch_network_gives_the_same_vectors(
     monkeypatch.setattr("sparsight.track.embed._has_nvidia_driver", lambda: True)
     other = build_embedder("osnet_x0_25", "auto")
     assert other.name == embedder.name
+    image, rows = next(frames(assets, TUD)), truth(assets, TUD)
+    boxes = rows[rows[:, 0] == 1, 2:].astype(np.float32)
+    np.testing.assert_allclose(other(image, boxes), embedder(image, boxes), atol=1e-4)
+
+
+def test_the_authors_own_file_gives_the_same_vectors(
+    assets: Path, embedder: Embedder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A file in the official layout: the weights at hand, and a classifier of 4101 people."""
+    model = nets.build("osnet_x0_25", num_classes=4101)
+    features = nets.build("osnet_x0_25", weights="osnet_x0_25_msmt17", num_classes=0).state_dict()
+    official = tmp_path / "osnet_x0_25.pth"
+    torch.save(
+        {"state_dict": {f"module.{k}": v for k, v in (model.state_dict() | features).items()}}, official
+    )
+
+    def path(name: str) -> Path:
+        if name == "osnet_x0_25":
+            return official
+        raise SparsightError(f"no source has {name}.")
+
+    monkeypatch.setattr("sparsight.assets.path", path)
+    other = build_embedder("auto", "cpu")
     image, rows = next(frames(assets, TUD)), truth(assets, TUD)
     boxes = rows[rows[:, 0] == 1, 2:].astype(np.float32)
     np.testing.assert_allclose(other(image, boxes), embedder(image, boxes), atol=1e-4)

@@ -162,7 +162,7 @@ def test_an_unknown_name(tmp_path: Path) -> None:
 
 
 def test_without_osnet_the_choice_falls_on_mobilenet_and_says_so(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     stand_in = NetworkEmbedder(Session(mean_colour(tmp_path / "mean.onnx"), "cpu"), "stand-in", 0.3)
 
@@ -172,9 +172,9 @@ def test_without_osnet_the_choice_falls_on_mobilenet_and_says_so(
     monkeypatch.setattr(embed, "_mobilenet", lambda device: stand_in)
     monkeypatch.setattr(embed, "_osnet", nowhere)
     assert build_embedder("auto", "cpu") is stand_in
-    said = capsys.readouterr().err
-    assert "OSNet cannot be had" in said
-    assert "MobileNetV2" in said
+    assert "OSNet's weights cannot be had" in caplog.text
+    assert "MobileNetV2" in caplog.text
+    caplog.clear()
     monkeypatch.setattr(embed, "_osnet", lambda device: stand_in)
     assert build_embedder("auto", "cpu") is stand_in
-    assert capsys.readouterr().err == ""
+    assert caplog.text == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import onnx
 
     from sparsight.nets import Session
+
+_log = logging.getLogger("sparsight.track")
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -206,7 +209,11 @@ def onnx_centre(path: Path) -> NDArray[np.float32] | None:
     known = {tensor.name: tensor for tensor in graph.initializer}
     if norm.input[1] not in known or norm.input[2] not in known:
         return None
-    mean, square = rectified_mean(*(numpy_helper.to_array(known[norm.input[i]]) for i in (1, 2)))
+    return _centre(*(numpy_helper.to_array(known[norm.input[i]]) for i in (1, 2)))
+
+
+def _centre(scale: NDArray[np.float32], shift: NDArray[np.float32]) -> NDArray[np.float32]:
+    mean, square = rectified_mean(scale, shift)
     centre: NDArray[np.float32] = (mean / np.sqrt(square.sum())).astype(np.float32)
     return centre
 
@@ -219,7 +226,15 @@ def _osnet(device: str) -> NetworkEmbedder:
     from sparsight import assets
     from sparsight.nets import Session, build
 
-    path = assets.path("osnet_x0_25_msmt17")
+    try:
+        path = assets.path("osnet_x0_25_msmt17")
+    except SparsightError:
+        # The same weights as their authors give them out; the classifier of their training comes along.
+        path = assets.path("osnet_x0_25")
+        model = build("osnet_x0_25", weights="osnet_x0_25", num_classes=4101)
+        norm: Any = model.get_submodule("fc.1")
+        centre = _centre(norm.weight.detach().numpy(), norm.bias.detach().numpy())
+        return NetworkEmbedder(Session(model, device), _named("osnet_x0_25", path), 0.4, centre)
     if device == "cpu" or (device == "auto" and not _has_nvidia_driver()):
         session = Session(path, "cpu", input_shape=(3, HEIGHT, WIDTH))
     else:
@@ -243,10 +258,10 @@ def _auto(device: str) -> NetworkEmbedder:
     try:
         return _osnet(device)
     except SparsightError as error:
-        print(
-            f"sparsight: OSNet cannot be had ({error}), so people are told apart by MobileNetV2's features, "
-            "which see clothes less well.",
-            file=sys.stderr,
+        _log.warning(
+            "OSNet's weights cannot be had, so people are told apart by MobileNetV2's features, which see "
+            "clothes less well: %s",
+            error,
         )
         return _mobilenet(device)
 
