@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import sys
 from typing import Annotated, Any
@@ -77,6 +78,7 @@ def main(arguments: list[str] | None = None) -> Any:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Names and paths may hold letters that the terminal does not know; stderr writes them so too.
         sys.stdout.reconfigure(errors="backslashreplace")
+    logging.basicConfig(format="sparsight: %(message)s")
     try:
         app(args=arguments)
     except Exception as error:

@@ -153,9 +153,8 @@ def _eye(camera: Camera) -> list[dict[str, str]]:
     if camera.saliency_mean is None or camera.saliency_last is None or camera.background is None:
         return []
     pictures = [(overlay(camera.background, camera.saliency_mean), "where the eye goes on average")]
-    pictures += [
-        (heat(level), f"{name}, in the last frame") for name, level in camera.saliency_last.levels.items()
-    ]
+    levels = camera.saliency_last.enlarged_levels().items()
+    pictures += [(heat(level), f"level {name}, in the last frame") for name, level in levels]
     return [{"data": _picture(image), "caption": f"{camera.name}: {caption}"} for image, caption in pictures]
 
 
