@@ -78,17 +78,23 @@ def obtain(asset: Asset, others: Iterable[Asset] = ()) -> Path:
         asset: what is wanted.
         others: entries to put in the cache as well where they come out of the same archive.
     """
-    failures: list[str] = []
-    here: list[Found] = []
+    bad: list[Found] = []
+    good = _obtain(asset, others, bad)
+    for found in bad:  # where nothing good was to be had, the error said so already
+        _log.warning("%s is not used: %s", found.path, found.problem)
+    return good
+
+
+def _obtain(asset: Asset, others: Iterable[Asset], bad: list[Found]) -> Path:
+    """As ``obtain``; copies that are not good are added to ``bad``."""
     for found in copies(asset):
-        here.append(found)
         if found.problem is None:
             if asset.kind == "file":
                 _trust(asset, store.sha256_of(found.path))
             return found.path
-        failures.append(f"{found.place} {found.path}: {found.problem}")
-        _log.warning("%s is not used: %s", found.path, found.problem)
-    failures += _absences(asset, {found.place for found in here})
+        bad.append(found)
+    failures = [f"{found.place} {found.path}: {found.problem}" for found in bad]
+    failures += _absences(asset, {found.place for found in bad})
     remote = [source for source in asset.sources if not isinstance(source, Local)]
     if not remote:
         raise _not_found(asset, failures)
@@ -102,7 +108,7 @@ def obtain(asset: Asset, others: Iterable[Asset] = ()) -> Path:
         for source in remote:
             try:
                 return _fetch(asset, source, others)
-            except SparsightError as error:  # noqa: PERF203  (a source that fails is why there is a next one)
+            except SparsightError as error:
                 failures.append(f"{source}: {_clause(error)}")
             except OSError as error:
                 raise store.unwritable(error) from error
@@ -217,7 +223,7 @@ def _fetch_pypi(asset: Asset, source: PyPI, others: Iterable[Asset], folder: Pat
                 for count in pypi.download(candidate, folder, using):
                     meter.advance(count)
             return _unpack(asset, source, folder / candidate.filename, others)
-        except SparsightError as error:  # noqa: PERF203  (likewise)
+        except SparsightError as error:
             reasons.append(_clause(error))
     raise SparsightError(", ".join(reasons) or f"no {source.archive} of this version was found")
 
