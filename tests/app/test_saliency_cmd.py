@@ -61,7 +61,13 @@ def test_two_pictures_of_one_name_are_refused(pictures: list[str], tmp_path: Pat
     assert not (tmp_path / "out").exists()
 
 
+def test_results_never_overwrite_a_picture(pictures: list[str], tmp_path: Path) -> None:
+    run(pictures[0], "--out", str(tmp_path))
+    with pytest.raises(SparsightError, match=r"one\.overlay\.png would be overwritten"):
+        run(pictures[0], str(tmp_path / "one.overlay.png"), "--out", str(tmp_path))
+
+
 def test_a_missing_picture_leaves_nothing_behind(pictures: list[str], tmp_path: Path) -> None:
     with pytest.raises(SparsightError, match=r"nowhere\.png"):
-        run(str(tmp_path / "nowhere.png"), "--out", str(tmp_path / "out"))
+        run(pictures[0], str(tmp_path / "nowhere.png"), "--out", str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()

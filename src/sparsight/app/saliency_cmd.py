@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from sparsight.app.outputs import check_folder
 from sparsight.errors import SparsightError
 
 saliency_app = typer.Typer(help="What draws the eye: saliency maps of pictures.", no_args_is_help=True)
@@ -33,9 +34,13 @@ def predict(
     Writes DIR/NAME.saliency.png (grey, white where the eye goes) and DIR/NAME.overlay.png for each picture,
     and with --levels one DIR/NAME.level-SIZE.png for each level of the model.
     """
-    _check_names(images)
     from sparsight import media, saliency
+    from sparsight.media.paths import check_file
 
+    _check_names(images, out)
+    check_folder(out)
+    for path in images:
+        check_file(path, "picture")
     predictor = saliency.build(model, device=device)
     for path in images:
         image = media.read_image(path)
@@ -49,8 +54,8 @@ def predict(
         typer.echo(out / f"{path.stem}.overlay.png")
 
 
-def _check_names(images: list[Path]) -> None:
-    """Refuse two pictures whose results would have the same names."""
+def _check_names(images: list[Path], out: Path) -> None:
+    """Refuse two pictures whose results would have the same names, and results in place of a picture."""
     seen: dict[str, Path] = {}
     for path in images:
         other = seen.setdefault(path.stem, path)
@@ -58,3 +63,7 @@ def _check_names(images: list[Path]) -> None:
             raise SparsightError(
                 f"{other} and {path} would write the same files: rename one, or give each its own --out."
             )
+    written = {(out / f"{stem}.{name}.png").resolve() for stem in seen for name in ("saliency", "overlay")}
+    for path in images:
+        if path.resolve() in written:
+            raise SparsightError(f"{path} would be overwritten by the results: choose another --out.")
