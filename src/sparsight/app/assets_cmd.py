@@ -38,7 +38,7 @@ def list_assets() -> None:
 
 @assets_app.command()
 def fetch(
-    names: Annotated[list[str] | None, typer.Argument(help="Assets by name.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Assets by name.", metavar="NAME")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every asset that can be fetched.")] = False,
 ) -> None:
     """Fetch assets into the cache and print where they are."""
@@ -69,7 +69,9 @@ def fetch(
 
 @assets_app.command()
 def verify(
-    names: Annotated[list[str] | None, typer.Argument(help="Assets by name; by default all.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Assets by name; by default all.", metavar="NAME")
+    ] = None,
 ) -> None:
     """Hash every copy on this machine again; exit with code 2 if one is not what it should be."""
     from sparsight import assets
@@ -89,7 +91,9 @@ def verify(
 
 
 @assets_app.command()
-def where(name: Annotated[str | None, typer.Argument(help="An asset by name.")] = None) -> None:
+def where(
+    name: Annotated[str | None, typer.Argument(help="An asset by name.", metavar="NAME")] = None,
+) -> None:
     """Print where an asset is on this machine, or, without a name, the folders that are looked in."""
     from sparsight import assets
 

@@ -80,7 +80,7 @@ def main(arguments: list[str] | None = None) -> Any:
         sys.stdout.reconfigure(errors="backslashreplace")
     logging.basicConfig(format="sparsight: %(message)s")
     try:
-        app(args=arguments)
+        app(args=arguments, prog_name="sparsight")
     except Exception as error:
         if os.environ.get("SPARSIGHT_DEBUG"):
             raise

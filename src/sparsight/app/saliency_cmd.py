@@ -21,8 +21,10 @@ def _root() -> None:
 
 @saliency_app.command()
 def predict(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures.", show_default=False)],
-    model: Annotated[str, typer.Option(help="What finds the salient places.", metavar="NAME")] = "deeprare",
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Picture files.", show_default=False)],
+    model: Annotated[
+        str, typer.Option(help="What finds the salient places: deeprare, deeprare2019.", metavar="NAME")
+    ] = "deeprare",
     out: Annotated[
         Path, typer.Option(help="Folder for the results; made if it is not there.", metavar="DIR")
     ] = Path("out"),
@@ -31,8 +33,9 @@ def predict(
 ) -> None:
     """Draw the saliency map of each picture.
 
-    Writes DIR/NAME.saliency.png (grey, white where the eye goes) and DIR/NAME.overlay.png for each picture,
-    and with --levels one DIR/NAME.level-SIZE.png for each level of the model.
+    For each picture NAME.jpg, writes DIR/NAME.saliency.png (white where the
+    eye goes) and DIR/NAME.overlay.png, and with --levels one
+    DIR/NAME.level-SIZE.png for each level of the model.
     """
     from sparsight import media, saliency
     from sparsight.media.paths import check_file

@@ -11,12 +11,16 @@ if TYPE_CHECKING:
     from sparsight.app.watch import WatchOptions
 
 Out = Annotated[Path, typer.Option(help="Folder for the results; made if it is not there.", metavar="DIR")]
-Device = Annotated[str, typer.Option(help="Where the networks run.", metavar="auto|cpu|cuda")]
+Device = Annotated[
+    str,
+    typer.Option(help="Where the networks run; auto takes a GPU if there is one.", metavar="auto|cpu|cuda"),
+]
 Saliency = Annotated[
     bool, typer.Option("--saliency/--no-saliency", help="Also show what draws the eye (DeepRare).")
 ]
 MaxFrames = Annotated[
-    int | None, typer.Option("--max-frames", min=1, help="Stop after this many frames of each source.")
+    int | None,
+    typer.Option("--max-frames", min=1, help="Stop after so many frames of each source.", metavar="N"),
 ]
 
 
@@ -26,7 +30,7 @@ def watch(
         typer.Argument(
             help="Video file, folder of pictures, camera number (0, 1, ...), rtsp:// or http:// address, or "
             "the name of a sample (vtest.avi). Several are watched side by side with one memory of people.",
-            metavar="SOURCE...",
+            metavar="SOURCE",
             show_default=False,
         ),
     ],
@@ -38,7 +42,7 @@ def watch(
         ),
     ] = "ssdlite",
     tracker: Annotated[
-        str, typer.Option(help="What follows them from frame to frame.", metavar="NAME")
+        str, typer.Option(help="What follows them from frame to frame: sort.", metavar="NAME")
     ] = "sort",
     reid: Annotated[
         str,
@@ -50,20 +54,26 @@ def watch(
     gallery: Annotated[
         Path | None,
         typer.Option(
-            help="Memory of people, shared between runs and cameras.",
+            help="Memory of people, kept from run to run; name one file to share it between folders.",
             metavar="FILE",
             show_default="DIR/gallery.sqlite",
         ),
     ] = None,
     saliency: Saliency = True,
-    every: Annotated[int, typer.Option(min=1, help="Process each Nth frame only.", metavar="N")] = 1,
+    every: Annotated[
+        int, typer.Option(min=1, help="Process each Nth frame only, to be faster.", metavar="N")
+    ] = 1,
     max_frames: MaxFrames = None,
     out: Out = Path("out"),
     device: Device = "auto",
 ) -> None:
     """Follow people through video, know them again, and show what draws the eye.
 
-    Writes DIR/video.mp4, DIR/tracks.txt (MOTChallenge), DIR/identities.json and DIR/report.html.
+    Writes into DIR: report.html (open this first), video.mp4,
+    tracks.txt (MOTChallenge), identities.json.
+
+    The results of an earlier run in DIR are replaced; the people in its gallery
+    are known again. Ctrl-C ends the run and finishes the files.
 
     Examples:
 
@@ -97,7 +107,7 @@ def demo(
     max_frames: MaxFrames = None,
     device: Device = "auto",
 ) -> None:
-    """See it work: fetch a sample video of people and run ``watch`` on it."""
+    """See it work: fetch a sample video of people and watch it."""
     from sparsight.app.watch import WatchOptions, sample_video
 
     _run(

@@ -1,0 +1,5 @@
+"""``python -m sparsight`` is the command ``sparsight``."""
+
+from sparsight.app.main import main
+
+main()
