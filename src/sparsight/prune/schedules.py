@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import inspect
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
@@ -49,7 +50,8 @@ def one_cycle(t: Array, alpha: float = 14.0, beta: float = 5.0) -> Array:
 
     Source: Hubens et al., *One-Cycle Pruning: Pruning ConvNets Under a Tight Training Budget*, 2021.
     """
-    return (1 + np.exp(beta - alpha)) / (1 + np.exp(beta - alpha * t))
+    risen: Array = (1 + np.exp(beta - alpha)) / (1 + np.exp(beta - alpha * t))
+    return risen
 
 
 @_of_progress
@@ -70,7 +72,8 @@ def iterative(t: Array, start: float = 0.2, steps: int = 3) -> Array:
         )
     # Computed as a count of the rises that are past, so that rounding cannot move one of them.
     rises = start + (1 - start) * np.arange(steps) / steps
-    return np.searchsorted(rises, t, side="right") / steps
+    past: Array = np.searchsorted(rises, t, side="right") / steps
+    return past
 
 
 @_of_progress
@@ -99,7 +102,8 @@ def cosine(t: Array) -> Array:
 @_of_progress
 def exponential(t: Array, rate: float = 5.0) -> Array:
     """(1 − e^(−rate·t)) / (1 − e^(−rate)): fastest at the start, ever slower."""
-    return np.expm1(-rate * t) / np.expm1(-rate)
+    risen: Array = np.expm1(-rate * t) / np.expm1(-rate)
+    return risen
 
 
 @_of_progress
@@ -141,7 +145,12 @@ def parse(schedule: str | Schedule[[]]) -> Schedule[[]]:
         known = ", ".join(parameters) or "none"
         raise SparsightError(f"{schedule!r} gives schedule {name} a parameter it lacks; it has {known}.")
     bound = partial(function, **given)
-    bound(0.5)  # A parameter out of range is said here, not in the middle of training.
+    try:
+        bound(0.5)  # A parameter out of range is said here, not in the middle of training.
+    except TypeError:
+        raise SparsightError(
+            f"{schedule!r} gives schedule {name} a parameter that is not a number."
+        ) from None
     return cast(Schedule[[]], bound)
 
 
@@ -159,9 +168,8 @@ def draw(names: Sequence[str] = ("one_cycle", "agp", "one_shot", "iterative")) -
         x, y = left + width * t, top + height * (1 - parse(name)(t))
         points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
         lines.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        # Names are parsed by now, so that no mark-up can hide in them.
         labels.append(
-            f'<text x="{left + width + 10}" y="{top + 14 + 18 * index}" fill="{colour}">{name}</text>'
+            f'<text x="{left + width + 10}" y="{top + 14 + 18 * index}" fill="{colour}">{html.escape(name)}</text>'
         )
     ticks = [
         f'<text x="{left - 6}" y="{top + height * (1 - share) + 4}" text-anchor="end">{share:g}</text>'
