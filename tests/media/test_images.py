@@ -280,3 +280,11 @@ def test_a_failed_write_keeps_the_old_picture(tmp_path: Path, monkeypatch: pytes
         write_image(tmp_path / "a.png", PICTURE[::-1])
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), PICTURE)
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_bytes_decode_as_the_file_does(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    media.write_image(path, np.arange(48, dtype=np.uint8).reshape(4, 4, 3))
+    assert np.array_equal(media.decode_image(path.read_bytes(), "a.png"), media.read_image(path))
+    with pytest.raises(SparsightError, match=r"inner/b\.png"):
+        media.decode_image(b"nothing", "inner/b.png")

@@ -8,7 +8,7 @@ from sparsight.registry import resolve
 
 if TYPE_CHECKING:
     from sparsight.media.draw import Trails, beside, colours, draw_boxes, heat, overlay
-    from sparsight.media.images import Image, encode_jpeg, read_image, write_image
+    from sparsight.media.images import Image, decode_image, encode_jpeg, read_image, write_image
     from sparsight.media.video import Frame, VideoReader, open_video
     from sparsight.media.writer import VideoWriter
 
@@ -20,6 +20,7 @@ _PUBLIC = {
     "VideoWriter": "sparsight.media.writer:VideoWriter",
     "beside": "sparsight.media.draw:beside",
     "colours": "sparsight.media.draw:colours",
+    "decode_image": "sparsight.media.images:decode_image",
     "draw_boxes": "sparsight.media.draw:draw_boxes",
     "encode_jpeg": "sparsight.media.images:encode_jpeg",
     "heat": "sparsight.media.draw:heat",
@@ -37,6 +38,7 @@ __all__ = [
     "VideoWriter",
     "beside",
     "colours",
+    "decode_image",
     "draw_boxes",
     "encode_jpeg",
     "heat",

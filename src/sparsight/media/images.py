@@ -49,11 +49,21 @@ def read_image(path: str | os.PathLike[str], max_side: int | None = None) -> Ima
     """
     path = Path(path)
     check_file(path, "picture")
+    return _read(path, path, max_side)
+
+
+def decode_image(data: bytes, name: str, max_side: int | None = None) -> Image:
+    """As ``read_image``, from the bytes of a file; ``name`` is what to call it in an error."""
+    return _read(io.BytesIO(data), Path(name), max_side)
+
+
+def _read(source: Path | io.BytesIO, path: Path, max_side: int | None) -> Image:
+    """Decode ``source``; errors speak of ``path``."""
     try:
         with warnings.catch_warnings():
             # Pillow warns of what is checked below, and of harmless flaws in metadata.
             warnings.simplefilter("ignore")
-            return _decode(path, max_side)
+            return _decode(source, path, max_side)
     except SparsightError:
         raise
     except PIL.Image.DecompressionBombError:
@@ -91,10 +101,10 @@ def encode_jpeg(image: Image, quality: int = JPEG_QUALITY) -> bytes:
     return stream.getvalue()
 
 
-def _decode(path: Path, max_side: int | None) -> Image:
+def _decode(source: Path | io.BytesIO, path: Path, max_side: int | None) -> Image:
     PIL.Image.init()
     known = [name for name in _FORMATS if name in PIL.Image.OPEN]
-    with PIL.Image.open(path, formats=known) as picture:
+    with PIL.Image.open(source, formats=known) as picture:
         if picture.width * picture.height > MAX_PIXELS:
             raise _too_large(path)
         if max_side is not None:
