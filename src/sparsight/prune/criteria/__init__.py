@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from sparsight.prune.criteria.criterion import PREPARED, Batches, Criterion, Gatherer, Loss, Prepare
+from sparsight.prune.criteria.batchnorm import scale
+from sparsight.prune.criteria.connections import grasp, snip, synflow
+from sparsight.prune.criteria.criterion import PREPARED, Batches, Criterion, Gatherer, Loss, Prepare, prepared
 from sparsight.prune.criteria.gathering import GATHERERS
-from sparsight.prune.criteria.magnitude import l1, l2, random
+from sparsight.prune.criteria.magnitude import fpgm, l1, l2, magnitude_movement, random, updating_movement
+from sparsight.prune.criteria.training import hrank, movement, taylor, wanda
 
 __all__ = [
     "CRITERIA",
@@ -24,6 +27,17 @@ CRITERIA: dict[str, Criterion] = {
         random(),
         Criterion("l1", l1),
         Criterion("l2", l2),
+        Criterion("magnitude_movement", magnitude_movement, frozenset({"initial"})),
+        Criterion("updating_movement", updating_movement, frozenset({"previous"})),
+        Criterion("fpgm", fpgm),
+        Criterion("movement", movement, frozenset({"gradient_weight"})),
+        Criterion("taylor", taylor, frozenset({"gradient"})),
+        Criterion("hrank", hrank, frozenset({"output_rank"})),
+        Criterion("wanda", wanda, frozenset({"input_square"})),
+        Criterion("batchnorm", prepared, prepare=scale, every_time=True),
+        Criterion("snip", prepared, prepare=snip),
+        Criterion("grasp", prepared, prepare=grasp),
+        Criterion("synflow", prepared, prepare=synflow, every_time=True),
     )
 }
 """Name → criterion. A new one is a line here."""

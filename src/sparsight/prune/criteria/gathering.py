@@ -1,15 +1,23 @@
-"""The running sums that criteria ask for while a network trains or sees calibration data."""
+"""The running sums that criteria ask for while a network trains or sees calibration data.
+
+All are plain sums, not means: every layer sees the same passes, so it makes no difference to any order.
+"""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from sparsight.errors import SparsightError
 from sparsight.prune.criteria.criterion import Gatherer
 from sparsight.prune.layer import LayerState
 
+RANKED_IMAGES = 8
+"""How many images of a batch have the rank of their maps taken: it varies little between images (Lin et al.
+2020, HRank), and each map costs a singular value decomposition."""
 
-def _zeros(state: LayerState) -> Tensor:
+
+def _per_weight(state: LayerState) -> Tensor:
     return torch.zeros_like(state.weight, dtype=torch.float32)
 
 
@@ -21,8 +29,39 @@ def _add_gradient_weight(total: Tensor, state: LayerState, gradient: Tensor) -> 
     return total.addcmul_(gradient.to(total.dtype), state.weight.to(total.dtype))
 
 
+def _per_input_channel(state: LayerState) -> Tensor:
+    return torch.zeros(state.weight.shape[1] * state.groups, dtype=torch.float32, device=state.weight.device)
+
+
+def _add_input_square(total: Tensor, state: LayerState, value: Tensor) -> Tensor:
+    channel = -1 if isinstance(state.module, nn.Linear) else 1 - state.weight.dim()  # counted from the end
+    square = value.float().square().movedim(channel, 0)
+    return total.add_(square.flatten(1).sum(dim=1))
+
+
+def _per_map(state: LayerState) -> Tensor:
+    if state.weight.dim() < 4:
+        raise SparsightError(
+            f"criterion 'hrank' needs maps to take the rank of, and layer {state.name!r} "
+            f"({type(state.module).__name__}) has none: leave the layer out, or choose another criterion."
+        )
+    return torch.zeros(state.weight.shape[0], dtype=torch.float32, device=state.weight.device)
+
+
+def _add_output_rank(total: Tensor, state: LayerState, value: Tensor) -> Tensor:
+    # The maps after the activation, as in the authors' experiments: before it nearly all have full rank.
+    maps = value.reshape(-1, *value.shape[1 - state.weight.dim() :])[:RANKED_IMAGES].float().relu()
+    return total.add_(torch.linalg.matrix_rank(maps.flatten(2, -2)).sum(dim=0))
+
+
 GATHERERS: dict[str, Gatherer] = {
-    "gradient": Gatherer("gradient", _zeros, _add_gradient),
-    "gradient_weight": Gatherer("gradient", _zeros, _add_gradient_weight),
+    # Σ g, shaped like the weight.
+    "gradient": Gatherer("gradient", _per_weight, _add_gradient),
+    # Σ g · w with the weight of that moment, shaped like the weight.
+    "gradient_weight": Gatherer("gradient", _per_weight, _add_gradient_weight),
+    # Σ x² over samples and positions, (in,).
+    "input_square": Gatherer("input", _per_input_channel, _add_input_square),
+    # Σ rank of the map over images, (out,).
+    "output_rank": Gatherer("output", _per_map, _add_output_rank),
 }
 """Name → running sum; the names are those of ``Criterion.needs``."""
