@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sparsight import SparsightError
-from sparsight.media import encode_jpeg, read_image, write_image
+from sparsight.media import decode_image, encode_jpeg, read_image, write_image
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)
@@ -284,7 +284,7 @@ def test_a_failed_write_keeps_the_old_picture(tmp_path: Path, monkeypatch: pytes
 
 def test_bytes_decode_as_the_file_does(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
-    media.write_image(path, np.arange(48, dtype=np.uint8).reshape(4, 4, 3))
-    assert np.array_equal(media.decode_image(path.read_bytes(), "a.png"), media.read_image(path))
+    write_image(path, np.arange(48, dtype=np.uint8).reshape(4, 4, 3))
+    assert np.array_equal(decode_image(path.read_bytes(), "a.png"), read_image(path))
     with pytest.raises(SparsightError, match=r"inner/b\.png"):
-        media.decode_image(b"nothing", "inner/b.png")
+        decode_image(b"nothing", "inner/b.png")
