@@ -139,7 +139,7 @@ class _OnnxEngine:
         if isinstance(source, Path) and not source.is_file():
             raise SparsightError(f"there is no ONNX file {source}: check the path.")
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or _usable_threads()
+        options.intra_op_num_threads = threads or usable_threads()
         options.log_severity_level = 4  # its errors are raised, so it need not print them as well
         providers = ["CPUExecutionProvider"]
         if device == "cuda":
@@ -256,7 +256,8 @@ def _shape_of(model: nn.Module, asked: tuple[int, int, int] | None) -> tuple[int
     return channels, height, width
 
 
-def _usable_threads() -> int:
+def usable_threads() -> int:
+    """How many CPU threads to run on: ``OMP_NUM_THREADS``, else one per usable core."""
     # ONNX Runtime counts physical cores of the machine, also those that this process may not use.
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     if wanted.isdecimal() and int(wanted) > 0:
