@@ -168,9 +168,8 @@ def draw(names: Sequence[str] = ("one_cycle", "agp", "one_shot", "iterative")) -
         x, y = left + width * t, top + height * (1 - parse(name)(t))
         points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
         lines.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        labels.append(
-            f'<text x="{left + width + 10}" y="{top + 14 + 18 * index}" fill="{colour}">{html.escape(name)}</text>'
-        )
+        place = f'x="{left + width + 10}" y="{top + 14 + 18 * index}"'
+        labels.append(f'<text {place} fill="{colour}">{html.escape(name)}</text>')
     ticks = [
         f'<text x="{left - 6}" y="{top + height * (1 - share) + 4}" text-anchor="end">{share:g}</text>'
         f'<text x="{left + width * share}" y="{top + height + 18}" text-anchor="middle">{share:g}</text>'

@@ -28,19 +28,22 @@ AGGREGATIONS: dict[str, Callable[[Tensor, Tensor | int], Tensor]] = {"mean": _me
 """Name → a block's score from its weights' scores; sums favour large blocks, means compare across layers."""
 
 
-def per_block(scores: Tensor, blocks: Blocks, aggregation: str = "mean") -> Tensor:
+def per_block(
+    scores: Tensor, blocks: Blocks, aggregation: str = "mean", normalisation: str = "none"
+) -> Tensor:
     """A score per block, (blocks.count,), from one per weight; signs are kept.
 
-    Where single weights of a block go (``blocks.keep``), what is returned is a score per weight, in the
-    order of ``blocks.gather``, flat; padding has +inf and so never goes.
+    Where single weights of a block go (``blocks.keep``), what is returned is a score per weight, flat, in the
+    order of ``blocks.gather``, padding included.
     """
+    normalise = NORMALISATIONS[normalisation]
     if blocks.keep is not None:
-        return blocks.gather(scores, fill=math.inf).flatten()
+        return blocks.gather(normalise(scores.flatten()).view(blocks.shape)).flatten()
     gathered = blocks.gather(scores)
     if gathered.shape[1] == 1:
-        return gathered[:, 0]
+        return normalise(gathered[:, 0])
     sizes = gathered.shape[1] if blocks.uniform else blocks.sizes(scores.device)
-    return AGGREGATIONS[aggregation](gathered, sizes)
+    return normalise(AGGREGATIONS[aggregation](gathered, sizes))
 
 
 def _none(scores: Tensor) -> Tensor:
@@ -123,23 +126,24 @@ def protected(scores: Tensor, blocks: Sequence[Blocks]) -> Unit:
     """
     first = blocks[0]
     scores = scores.float().clamp(max=torch.finfo(torch.float32).max)
+    sizes: Tensor | int = 1
     if first.keep is None:
-        sizes = (
-            sum(len_ for len_ in (math.prod(b.tile) for b in blocks))
-            if all(b.uniform for b in blocks)
-            else torch.stack([b.sizes(scores.device) for b in blocks]).sum(0)
-        )
+        if all(cut.uniform for cut in blocks):
+            sizes = sum(math.prod(cut.tile) for cut in blocks)
+        else:
+            sizes = torch.stack([cut.sizes(scores.device) for cut in blocks]).sum(0)
         stay = scores.argmax(keepdim=True)
         free = first.count - 1
     else:
-        sizes = 1
         width = math.prod(first.tile)
         padding = first.gather(scores.new_zeros(first.shape), fill=1).bool()
         best = scores.view(-1, width).masked_fill(padding, -math.inf).topk(first.keep, 1, sorted=False)
         rows = torch.arange(0, scores.numel(), width, device=scores.device)[:, None]
         fixed = padding.flatten().index_fill_(0, (best.indices + rows).flatten(), True)
         stay, free = fixed.nonzero()[:, 0], int((~fixed).sum())
-    return Unit(scores.index_fill(0, stay, math.inf), free, sizes, sum(math.prod(b.shape) for b in blocks))
+    return Unit(
+        scores.index_fill(0, stay, math.inf), free, sizes, sum(math.prod(cut.shape) for cut in blocks)
+    )
 
 
 def lowest(scores: Tensor, count: int) -> Tensor:
@@ -165,7 +169,7 @@ def _nearest(unit: Unit, target: float) -> Tensor:
 
 
 def _width(blocks: int, kept: float, multiple: int) -> int:
-    """The multiple nearest ``kept`` of which there are some in ``blocks``; ``blocks`` itself counts as one."""
+    """The multiple nearest ``kept``, at least one and at most ``blocks``, which counts as one itself."""
     below = max(math.floor(kept / multiple) * multiple, multiple)
     choices = {min(below, blocks), min(below + multiple, blocks)}
     return min(choices, key=lambda width: (abs(width - kept), -width))
@@ -206,7 +210,7 @@ def across(units: Sequence[Unit], targets: Sequence[float], round_to: int | None
                 [torch.as_tensor(u.sizes, device=scores.device).expand_as(u.scores) for u in units]
             )
         merged = Unit(scores, sum(unit.free for unit in units), sizes, sum(unit.weights for unit in units))
-        return list(_nearest(merged, target).split(lengths))
+        return list(torch.split(_nearest(merged, target), lengths))
     owner = torch.repeat_interleave(torch.tensor(lengths)).to(scores.device)
     ranked = owner[scores.argsort(stable=True)].cpu()
 
