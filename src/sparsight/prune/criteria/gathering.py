@@ -6,7 +6,7 @@ All are plain sums, not means: every layer sees the same passes, so it makes no 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sparsight.errors import SparsightError
 from sparsight.prune.criteria.criterion import Gatherer
@@ -34,8 +34,8 @@ def _per_input_channel(state: LayerState) -> Tensor:
 
 
 def _add_input_square(total: Tensor, state: LayerState, value: Tensor) -> Tensor:
-    channel = -1 if isinstance(state.module, nn.Linear) else 1 - state.weight.dim()  # counted from the end
-    square = value.float().square().movedim(channel, 0)
+    # Counted from the end, as the batch may be missing and tokens may come between.
+    square = value.float().square().movedim(1 - state.weight.dim(), 0)
     return total.add_(square.flatten(1).sum(dim=1))
 
 
