@@ -14,7 +14,8 @@ from sparsight import SparsightError
 from sparsight.app import watch as watch_module
 from sparsight.app.watch import WatchOptions, watch
 from sparsight.media import open_video
-from sparsight.track import Gallery, motchallenge
+from sparsight.track import Gallery, Tracks, motchallenge
+from sparsight.track.identify import Identities
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +82,36 @@ def test_a_second_run_on_the_same_gallery_knows_everybody_again(tmp_path: Path) 
     watch(options(film(second[0], other_way, 40), second[1], gallery=gallery))
     assert {one["id"] for one in identities(second[1])} == before
     assert not (second[1] / "gallery.sqlite").exists()
+
+
+def test_rows_follow_a_decision_that_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Fickle:
+        """Takes red (on the left) for person 5, then green for 5 and red for nobody, then red for 6."""
+
+        def __init__(self, *_: Any, **__: Any) -> None:
+            self.frames = 0
+
+        def update(self, frame: Any, tracks: Tracks, timestamp: float) -> Identities:
+            self.frames += 1
+            red, green = ((5, -1), (-1, 5), (6, 5))[(self.frames > 20) + (self.frames > 30)]
+            person = np.where(tracks.xyxy[:, 0] < 40, red, green)
+            return Identities(person, np.full(len(tracks), np.nan, np.float32))
+
+        def finish(self) -> dict[int, int]:
+            return {}
+
+        def matches(self) -> list[Any]:
+            return []
+
+    monkeypatch.setattr(watch_module, "Identifier", Fickle)
+    out = tmp_path / "out"
+    paths: dict[str, Any] = {"red": lambda t: (20, 10 + t), "green": lambda t: (60, 20 + t)}
+    watch(options(film(tmp_path / "a.mp4", paths, 40), out))
+    rows = motchallenge.read(out / "tracks.txt")
+    assert set(rows.id[rows.xyxy[:, 0] < 40].tolist()) == {6}
+    assert set(rows.id[rows.xyxy[:, 0] > 40].tolist()) == {5}
+    for one in identities(out):
+        assert one["frames"] == np.count_nonzero(rows.id == one["id"])
 
 
 def test_names_given_in_the_gallery_are_shown(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +40,8 @@ SALIENCY_PER_SECOND = 4.0
 _EASE = 0.5
 _MEAN_SIDE = 320
 _NOMINAL_FPS = 25.0
+_ROW = np.dtype(np.int32)
+_CHUNK = 1 << 16  # rows settled at once
 _FILM_SIZE = 4096, 2304
 """Larger films (beyond level 5.2 of H.264) are scaled down: many a graphics chip does not play them."""
 
@@ -94,6 +98,8 @@ class Camera:
         self._out = out
         self._video: VideoWriter | None = None
         self._tracks = TrackWriter(out / TRACKS)
+        # The sight behind each row of the tracks file. It has no name, so a kill leaves nothing of it.
+        self._written = tempfile.TemporaryFile(dir=out)  # noqa: SIM115
 
     def step(self, detector: Detector, model: SaliencyModel | None, times: StageTimes) -> bool:
         """Process the next frame; False when there is none left."""
@@ -109,7 +115,8 @@ class Camera:
         if self.identifier is not None:
             with times("re-identify"):
                 person = self.identifier.update(frame.image, tracks, self.started + frame.time).person
-        number = self.sights.label(self.sights.see(tracks.id, person, frame.time))
+        sight = self.sights.see(tracks.id, person, frame.time)
+        number = self.sights.label(sight)
         if model is not None and frame.time >= self._saliency_due:
             with times("saliency"):
                 self._look(model(frame.image), frame.time)
@@ -117,6 +124,7 @@ class Camera:
             picture = self._draw(frame.image, tracks, number)
         with times("write"):
             self._write(picture, replace(tracks, id=number), frame)
+            self._written.write(sight.astype(_ROW).tobytes())
         self.last_time = frame.time
         self.frames += 1
         self.in_view = len(tracks)
@@ -140,6 +148,8 @@ class Camera:
         """Let go of everything after an error; whole rows of the tracks file stay."""
         with contextlib.suppress(Exception):
             self._tracks.close()
+        with contextlib.suppress(Exception):
+            self._written.close()
         if self._video is not None:
             self._video.abort()
         self.reader.close()
@@ -199,13 +209,15 @@ class Camera:
         self._tracks.write(frame.index + 1, tracks)
 
     def _settle_tracks(self) -> Path:
-        """Give the rows that were written before their track was identified the number of the person."""
+        """Give each row the number of the person that its sight has turned out to be."""
         self._tracks.close()
         path = self._out / TRACKS
-        with path.open() as rows, replacing(path) as temporary, temporary.open("w") as settled:
-            for row in rows:
-                frame, number, rest = row.split(",", 2)
-                if int(number) >= UNIDENTIFIED_FROM:
-                    number = str(self.sights.label(np.array([int(number) - UNIDENTIFIED_FROM]))[0])
-                settled.write(f"{frame},{number},{rest.rstrip()}\n")
+        self._written.seek(0)
+        with self._written, path.open() as rows, replacing(path) as temporary, temporary.open("w") as settled:
+            while chunk := list(itertools.islice(rows, _CHUNK)):
+                sight = np.frombuffer(self._written.read(len(chunk) * _ROW.itemsize), _ROW)
+                numbers = self.sights.label(sight.astype(np.int64)).tolist()
+                for row, number in zip(chunk, numbers, strict=True):
+                    frame, _, rest = row.split(",", 2)
+                    settled.write(f"{frame},{number},{rest.rstrip()}\n")
         return path
