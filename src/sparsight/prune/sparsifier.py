@@ -2,82 +2,30 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.optimizer import (
-    register_optimizer_step_post_hook,
-    register_optimizer_step_pre_hook,
-)
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.hooks import RemovableHandle
 
 from sparsight.errors import SparsightError
 from sparsight.prune import granularity as granularities
 from sparsight.prune import schedules
 from sparsight.prune import scope as scopes
-from sparsight.prune.criteria import CRITERIA, GATHERERS, PREPARED, Batches, Criterion, Gatherer, Loss
+from sparsight.prune.criteria import CRITERIA, GATHERERS, PREPARED, Batches, Criterion, Loss
 from sparsight.prune.granularity import Granularity
-from sparsight.prune.layer import LayerState, new_state, prunable_layers
+from sparsight.prune.layer import LayerState, new_state
+from sparsight.prune.selection import Layers, checked_sparsity, chosen_layers, coupled_units, unwrapped
+from sparsight.prune.sparsity import LayerSparsity, SparsityReport
 from sparsight.prune.variety import VARIETY
 from sparsight.registry import lookup
-
-Layers = str | Sequence[str] | Callable[[str, nn.Module], bool]
-
-
-@dataclass(frozen=True)
-class LayerSparsity:
-    """One layer of a report.
-
-    Attributes:
-        name: in the model.
-        shape: of its weight.
-        blocks: how many blocks (for n of m: weights) may be kept or removed.
-        kept: how many of them are kept.
-        sparsity: fraction of its weights that are zero by the mask.
-        target: what the schedule asks for now; of the whole model where the scope is global.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    blocks: int
-    kept: int
-    sparsity: float
-    target: float
-
-
-@dataclass(frozen=True)
-class SparsityReport:
-    """How sparse each layer is.
-
-    Attributes:
-        rows: one per sparsified layer, in the model's order.
-        sparsity: fraction of all their weights that are zero.
-        target: what the schedule asks of all of them together, now.
-    """
-
-    rows: tuple[LayerSparsity, ...]
-    sparsity: float
-    target: float
-
-    def __str__(self) -> str:
-        """A table for people."""
-        wide = max(len(row.name) for row in self.rows)
-        lines = [
-            f"{row.name:{wide}}  {'x'.join(map(str, row.shape)):>16}  {row.kept:>9} of {row.blocks:<9}"
-            f" {row.sparsity:7.2%} (target {row.target:.2%})"
-            for row in self.rows
-        ]
-        return "\n".join([*lines, f"{'all':{wide}}  {self.sparsity:.2%} (target {self.target:.2%})"])
 
 
 class Sparsifier:
@@ -157,84 +105,59 @@ class Sparsifier:
         self._granularity = granularities.parse(granularity)
         self._schedule = schedules.parse(schedule)
         self._criterion = (
-            lookup("criterion", criterion, CRITERIA) if isinstance(criterion, str) else criterion
+            criterion if isinstance(criterion, Criterion) else lookup("criterion", criterion, CRITERIA)
         )
         self._choose = lookup("scope", scope, scopes.SCOPES)
         self._variety = None if variety is None else lookup("variety", variety, VARIETY)
         self._aggregation = aggregation
         lookup("aggregation", aggregation, scopes.AGGREGATIONS)
-        default = "none" if self._granularity.name == "weight" or self._granularity.keep else "mean"
-        self._normalise = "none" if scope == "local" else normalise or default
+        single = not self._granularity.inside or self._granularity.keep is not None
+        self._normalise = normalise or ("none" if single else "mean")
         lookup("normalisation", self._normalise, scopes.NORMALISATIONS)
-        if not 0 <= start < end <= 1:
-            raise SparsightError(f"the schedule must run within 0 <= start < end <= 1, not {start} to {end}.")
-        if (total_steps is not None and total_steps < 1) or every < 1:
-            raise SparsightError("total_steps and every are whole numbers from 1.")
-        if variety and self._granularity.removes != "outputs":
-            raise SparsightError(
-                f"variety compares whole filters, but granularity {self._granularity.name!r} does not remove "
-                "them: use granularity='filter'."
-            )
-        if round_to is not None and self._granularity.removes is None:
-            raise SparsightError(
-                f"round_to sets widths, which granularity {self._granularity.name!r} does not change: use it "
-                "with 'filter' or 'input_channel'."
-            )
-        self._window = (start, end)
-        self._total = total_steps
-        self._every = every
+        self._window, self._total, self._every = (start, end), total_steps, every
         self._calibration, self._loss = calibration, loss
 
-        chosen = _chosen(self._model, layers, sparsity, self._granularity)
-        if isinstance(sparsity, Mapping) and scope != "local":
-            raise SparsightError(
-                "sparsities layer by layer need scope='local': the global scope has one for all."
-            )
-        self._final = [_checked(target, name) for name, target in chosen.items()]
-        modules = dict(self._model.named_modules())
-        self._states = [new_state(name, modules[name]) for name in chosen]
-        self._round_to = scopes.multiple(round_to, self._states[0].weight.device)
+        chosen = chosen_layers(self._model, layers, sparsity, self._granularity)
+        self._final = [checked_sparsity(final, name) for name, final in chosen.items()]
+        self._states = [new_state(name, self._model.get_submodule(name)) for name in chosen]
         self._blocks = [
             granularities.partition(self._granularity, state.mask.shape, state.groups)
             for state in self._states
         ]
-        self._units = self._unite(coupled)
-        self._settings = {
+        self._units = coupled_units(self._model, self._granularity, list(chosen), self._blocks, coupled)
+        self._round_to = scopes.multiple(round_to, self._states[0].weight.device)
+        self._check_settings()
+        self._settings: dict[str, Any] = {
+            "sparsity": self._final,
             "schedule": schedule if isinstance(schedule, str) else getattr(schedule, "__name__", "function"),
             "criterion": self._criterion.name,
             "granularity": self._granularity.name,
             "scope": scope,
             "variety": variety,
+            "start": start,
+            "end": end,
             "normalise": self._normalise,
             "aggregation": aggregation,
             "round_to": self._round_to,
-            "start": start,
-            "end": end,
-            "sparsity": self._final,
         }
 
         self._calls = 0
-        self._fraction = 0.0
-        self._budget: tuple[int, ...] = ()
+        self._asked = [0.0] * len(self._final)
+        self._budget = self._in_blocks(self._asked)
         self._holes: list[tuple[nn.Module, Tensor]] = []
         self._held = False
-        self._owned = {id(state.module.weight) for state in self._states}
-        self._handles: list[RemovableHandle] = []
+        self._closed = False
         self._check_finite()
-        self._check_reach()
-        self._remember(*(self._criterion.needs & {"initial", "previous"}))
+        self._check_reach(self._final)
+        self._remember({"initial", "previous"})
         self._gatherers = {name: GATHERERS[name] for name in sorted(self._criterion.needs & GATHERERS.keys())}
-        for state in self._states:
-            state.gathered.update({name: gatherer.start(state) for name, gatherer in self._gatherers.items()})
         if self._criterion.prepare is not None and not self._criterion.every_time:
             self._prepare()
-        if self._gatherers and calibration is not None:
+        if calibration is not None and self._gatherers:
             self._calibrate(calibration)
-        else:
-            self._attach(self._gatherers)
-        self._handles += _optimizer_hooks(self)
-
-    # What users call.
+        self._handles = _optimizer_hooks(self)
+        if calibration is None:
+            self._handles += self._watch()
 
     def step(self, progress: float | None = None) -> None:
         """Bring the masks up to the schedule; to be called after every ``optimizer.step()``.
@@ -246,32 +169,28 @@ class Sparsifier:
             SparsightError: progress out of range, more calls than ``total_steps``, NaN weights.
         """
         self._check_open()
-        self._calls += 1
         if progress is None:
             if self._total is None:
                 raise SparsightError(
-                    "step() counts up to total_steps: give Sparsifier total_steps=, or step(progress)."
+                    "step() counts up to total_steps: tell Sparsifier, or use step(progress)."
                 )
-            if self._calls > self._total:
-                raise SparsightError(
-                    f"step() was called more than the total_steps={self._total} times it was told of."
-                )
-            progress = self._calls / self._total
+            if self._calls >= self._total:
+                raise SparsightError(f"step() was called more often than total_steps={self._total} says.")
+            progress = (self._calls + 1) / self._total
         if not 0 <= progress <= 1:
             raise SparsightError(f"progress must be within [0, 1], but is {progress}.")
+        self._calls += 1
         if not self._held:
-            self._gather_gradients()
             self._hold()
         self._held = False
         begin, end = self._window
-        self._fraction = 0.0
-        if progress >= begin:
-            self._fraction = float(self._schedule(min((progress - begin) / (end - begin), 1.0)))
-        if self._calls % self._every == 0 or progress >= end:
-            targets = self._targets(self._fraction)
-            # Nothing to do while the target moves by less than a block.
-            if self._rounded(targets) != self._budget:
-                self._mask(targets)
+        inside = min((progress - begin) / (end - begin), 1.0)
+        fraction = float(self._schedule(inside)) if inside >= 0 else 0.0
+        self._asked = [fraction * final for final in self._final]
+        due = self._calls % self._every == 0 or progress >= end
+        # Nothing changes while the target moves by less than a block.
+        if due and self._in_blocks(self._asked) != self._budget:
+            self._mask()
 
     def mask(self, sparsity: float | None = None) -> dict[str, Tensor]:
         """Choose and apply masks at once, whatever the schedule says.
@@ -280,15 +199,16 @@ class Sparsifier:
             sparsity: of all layers; by default the final one.
 
         Returns:
-            Layer name → bool mask, shaped like the weight, False where it is zero.
+            ``masks``, as they are now.
+
+        Raises:
+            SparsightError: a sparsity out of range or out of reach, NaN weights.
         """
         self._check_open()
-        if sparsity is None:
-            self._fraction, targets = 1.0, self._final
-        else:
-            targets = [_checked(sparsity)] * len(self._final)
-            self._check_reach(targets)
-        self._mask(targets)
+        wanted = self._final if sparsity is None else [checked_sparsity(sparsity)] * len(self._final)
+        self._check_reach(wanted)
+        self._asked = list(wanted)
+        self._mask()
         return self.masks
 
     @property
@@ -300,39 +220,34 @@ class Sparsifier:
         """Set to zero in ``model``, a copy of the one that is trained, what is masked: for averaged weights.
 
         Raises:
-            SparsightError: it has not the same layers.
+            SparsightError: it does not have the same layers.
         """
         modules = dict(unwrapped(model).named_modules())
         for state in self._states:
             weight = getattr(modules.get(state.name), "weight", None)
             if not isinstance(weight, Tensor) or weight.shape != state.mask.shape:
                 raise SparsightError(
-                    f"the masks fit another model: this one has no layer {state.name!r} with a weight of "
+                    f"the masks are of another model: this one has no layer {state.name!r} with a weight of "
                     f"shape {tuple(state.mask.shape)}."
                 )
             with torch.no_grad():
                 weight.masked_fill_(~state.mask.to(weight.device), 0)
 
     def report(self) -> SparsityReport:
-        """How sparse each layer is, and what was asked."""
-        targets = self._targets(self._fraction)
-        weights = [state.mask.numel() for state in self._states]
-        overall = sum(target * count for target, count in zip(targets, weights, strict=True)) / sum(weights)
+        """How sparse each layer is, and what the schedule asks for."""
         rows = []
-        for state, blocks, target in zip(self._states, self._blocks, targets, strict=True):
-            kept = state.mask.sum() if blocks.keep else blocks.gather(state.mask).any(1).sum()
-            zero = 1 - float(state.mask.double().mean())
-            total = state.mask.numel() if blocks.keep else blocks.count
-            rows.append(LayerSparsity(state.name, blocks.shape, total, int(kept), zero, target))
-        zeros = sum(row.sparsity * count for row, count in zip(rows, weights, strict=True))
-        return SparsityReport(tuple(rows), zeros / sum(weights), overall)
+        for state, blocks, target in zip(self._states, self._blocks, self._asked, strict=True):
+            alone = state.mask.flatten() if blocks.keep else blocks.gather(state.mask).any(1)
+            zeros = 1 - int(state.mask.sum()) / state.mask.numel()
+            rows.append(LayerSparsity(state.name, blocks.shape, len(alone), int(alone.sum()), zeros, target))
+        return SparsityReport(tuple(rows))
 
     def state_dict(self) -> dict[str, Any]:
-        """All that resuming needs, the model's weights apart: tensors and plain values, masks as packed bits."""
+        """All that resuming needs but the model's weights: tensors and plain values, masks as packed bits."""
         return {
             "settings": dict(self._settings),
             "calls": self._calls,
-            "fraction": self._fraction,
+            "asked": list(self._asked),
             "budget": list(self._budget),
             "layers": {
                 state.name: {
@@ -347,29 +262,24 @@ class Sparsifier:
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Continue where ``state_dict`` was taken; load the model's weights first.
+        """Continue where ``state_dict`` was taken, with the model's weights already loaded.
 
         Raises:
-            SparsightError: it is of another model, of other settings, or no such state.
+            SparsightError: it is of another model, of other settings, or no such state; nothing changes.
         """
         self._check_open()
         try:
             layers, settings = saved["layers"], saved["settings"]
             shapes = {name: tuple(layer["shape"]) for name, layer in layers.items()}
         except (KeyError, TypeError, AttributeError):
-            raise SparsightError(
-                "this is not a sparsifier's state: give what state_dict() returned."
-            ) from None
-        for state in self._states:
-            if shapes.get(state.name) != tuple(state.mask.shape):
+            raise SparsightError("this is no sparsifier's state: give what state_dict() returned.") from None
+        here = {state.name: tuple(state.mask.shape) for state in self._states}
+        for name in [*here, *shapes]:
+            if here.get(name) != shapes.get(name):
                 raise SparsightError(
-                    f"the checkpoint is of another model or choice of layers: here {state.name!r} has a weight of shape "
-                    f"{tuple(state.mask.shape)}, there {shapes.get(state.name, 'there is no such layer')}."
+                    f"the checkpoint is of another model or choice of layers: the weight of {name!r} is "
+                    f"{here.get(name, 'not sparsified')} here and {shapes.get(name, 'not sparsified')} there."
                 )
-        if extra := shapes.keys() - {state.name for state in self._states}:
-            raise SparsightError(
-                f"the checkpoint is of another model or choice of layers: it also has {min(extra)!r}."
-            )
         for name, value in self._settings.items():
             if settings.get(name) != value:
                 raise SparsightError(
@@ -383,20 +293,17 @@ class Sparsifier:
             # Copies: what is gathered is added to in place.
             state.initial = None if layer["initial"] is None else layer["initial"].to(device, copy=True)
             state.previous = None if layer["previous"] is None else layer["previous"].to(device, copy=True)
-            state.gathered = {k: v.to(device, copy=True) for k, v in layer["gathered"].items()}
-        self._calls, self._fraction = int(saved["calls"]), float(saved["fraction"])
+            state.gathered = {key: value.to(device, copy=True) for key, value in layer["gathered"].items()}
+        self._calls, self._asked = int(saved["calls"]), list(saved["asked"])
         self._budget = tuple(saved["budget"])
         self._dig()
-        self._hold()
 
     def remove(self) -> None:
-        """Bake the masks in and let go of the model: no hook is left, masked weights are zero."""
-        self._dig()
+        """Bake the masks in and let go of the model: masked weights are zero, no hook is left."""
         self._hold()
         for handle in self._handles:
             handle.remove()
-        self._handles.clear()
-        self._calibration = self._loss = None
+        self._handles = []
         self._closed = True
 
     def __enter__(self) -> Sparsifier:
@@ -407,169 +314,166 @@ class Sparsifier:
 
     # Choosing.
 
-    _closed = False
-
-    def _targets(self, fraction: float) -> list[float]:
-        return [fraction * final for final in self._final]
-
-    def _per_unit(self, targets: Sequence[float]) -> list[float]:
+    def _of_units(self, targets: Sequence[float]) -> list[float]:
         return [targets[members[0]] for members in self._units]
 
-    def _rounded(self, targets: Sequence[float]) -> tuple[int, ...]:
-        """What is asked, in numbers of blocks (in weights where blocks differ in size)."""
-        quanta, wanted = [], []
-        for members, target in zip(self._units, self._per_unit(targets), strict=True):
+    def _in_blocks(self, targets: Sequence[float]) -> tuple[int, ...]:
+        """``targets`` in whole blocks, or in weights where blocks differ in size."""
+        sizes, wanted = [], []
+        for members, target in zip(self._units, self._of_units(targets), strict=True):
             blocks = [self._blocks[index] for index in members]
             whole = all(cut.uniform and cut.keep is None for cut in blocks)
-            quanta.append(sum(math.prod(cut.tile) for cut in blocks) if whole else 1)
+            sizes.append(sum(math.prod(cut.tile) for cut in blocks) if whole else 1)
             wanted.append(target * sum(math.prod(cut.shape) for cut in blocks))
         if self._choose is scopes.across:
-            quanta, wanted = [quanta[0] if len(set(quanta)) == 1 else 1], [sum(wanted)]
-        return tuple(
-            math.floor(weights / quantum + 0.5) for weights, quantum in zip(wanted, quanta, strict=True)
-        )
+            sizes, wanted = [sizes[0] if len(set(sizes)) == 1 else 1], [sum(wanted)]
+        return tuple(math.floor(weights / size + 0.5) for weights, size in zip(wanted, sizes, strict=True))
 
     @torch.no_grad()
-    def _mask(self, targets: Sequence[float]) -> None:
+    def _mask(self) -> None:
         self._check_finite()
+        if any(self._asked):
+            self._mask_lowest()
+        else:  # Nothing need be known of weights that all stay.
+            for state in self._states:
+                state.mask = torch.ones_like(state.mask)
+        self._budget = self._in_blocks(self._asked)
+        self._dig()
+        self._remember({"previous"})
+
+    def _mask_lowest(self) -> None:
         if self._criterion.every_time:
             self._prepare()
         units = [self._unit(members) for members in self._units]
-        gone = self._choose(units, self._per_unit(targets), self._round_to)
+        gone = self._choose(units, self._of_units(self._asked), self._round_to)
         for members, unit, lost in zip(self._units, units, gone, strict=True):
-            kept = ~lost if self._variety is None else self._varied(members, unit, int(lost.sum()))
+            kept = ~lost
+            if self._variety is not None:
+                filters = torch.cat([self._states[index].weight.flatten(1) for index in members], 1)
+                kept = self._variety(unit.scores, filters.float(), int(lost.sum())).to(lost.device)
             for index in members:
                 blocks = self._blocks[index]
-                state = self._states[index]
-                state.mask = (
-                    blocks.spread(kept)
-                    if blocks.keep is None
-                    else blocks.scatter(kept.view(blocks.count, -1))
-                ).contiguous()
+                mask = blocks.spread(kept) if blocks.keep is None else blocks.scatter(kept)
+                self._states[index].mask = mask.contiguous()
         _agree([state.mask for state in self._states])
-        self._budget = self._rounded(targets)
-        self._dig()
-        self._hold()
-        if "previous" in self._criterion.needs:
-            self._remember("previous")
 
     def _unit(self, members: Sequence[int]) -> scopes.Unit:
+        # Within one layer alone there is nothing to make comparable.
+        alone = self._choose is scopes.local and len(members) == 1
         scores = []
         for index in members:
             state, blocks = self._states[index], self._blocks[index]
             score = self._criterion.score(state).expand(state.mask.shape)
-            scores.append(scopes.per_block(score, blocks, self._aggregation, self._normalise))
+            scores.append(
+                scopes.per_block(score, blocks, self._aggregation, "none" if alone else self._normalise)
+            )
             if bool(scores[-1].isnan().any()):
                 raise SparsightError(
-                    f"criterion {self._criterion.name!r} scores weights of layer {state.name!r} as NaN: "
-                    "look for NaN gradients or activations in the training."
+                    f"criterion {self._criterion.name!r} scores weights of layer {state.name!r} as NaN: look "
+                    "for NaN or infinite gradients and activations in the training."
                 )
         merged = scores[0] if len(scores) == 1 else torch.stack(scores).mean(0)
         return scopes.protected(merged, [self._blocks[index] for index in members])
 
-    def _varied(self, members: Sequence[int], unit: scopes.Unit, count: int) -> Tensor:
-        assert self._variety is not None
-        filters = torch.cat([self._states[index].weight.flatten(1) for index in members], 1)
-        return self._variety(unit.scores, filters.float(), count).to(unit.scores.device)
-
-    def _unite(self, coupled: Sequence[Sequence[str]] | None) -> list[list[int]]:
-        """The layers of each unit, by their index."""
-        place = {state.name: index for index, state in enumerate(self._states)}
-        if coupled is None:
-            follows = _producers(self._model) if self._granularity.removes == "outputs" else {}
-            coupled = [pair for pair in follows.items() if place.keys() >= set(pair)]
-        owner = list(range(len(self._states)))
-        for names in coupled:
-            if missing := [name for name in names if name not in place]:
-                raise SparsightError(
-                    f"coupled names {missing[0]!r}, which is not among the layers sparsified."
-                )
-            indices = [place[name] for name in names]
-            if len({self._blocks[index].count for index in indices}) > 1 or self._granularity.keep:
-                raise SparsightError(
-                    f"layers {', '.join(names)} cannot be coupled: their blocks differ in number."
-                )
-            if len({self._final[index] for index in indices}) > 1:
-                raise SparsightError(f"layers {', '.join(names)} are coupled but have different sparsities.")
-            roots = {owner[index] for index in indices}
-            owner = [min(roots) if root in roots else root for root in owner]
-        return [[i for i, root in enumerate(owner) if root == unit] for unit in sorted(set(owner))]
-
     # Holding.
 
     def _dig(self) -> None:
-        """Keep, ready for use, where weights must be zero."""
-        self._holes = [(state.module, ~state.mask) for state in self._states if not bool(state.mask.all())]
+        """Keep ready where weights must be zero, laid out in memory as they are, and set them to zero."""
+        self._holes = [
+            (state.module, torch.empty_like(state.weight, dtype=torch.bool).copy_(~state.mask))
+            for state in self._states
+            if not bool(state.mask.all())
+        ]
+        self._hold()
 
     @torch.no_grad()
     def _hold(self) -> None:
-        for index, (module, hole) in enumerate(self._holes):
+        for module, hole in self._holes:
             weight = module.weight
             assert isinstance(weight, Tensor)
-            if hole.device != weight.device:
-                hole = hole.to(weight.device)
-                self._holes[index] = (module, hole)
+            if hole.device != weight.device:  # The model was moved.
+                for state in self._states:
+                    state.mask = state.mask.to(weight.device)
+                self._dig()
+                return
             weight.masked_fill_(hole, 0)
 
     def _before(self, optimizer: Optimizer) -> None:
-        if self._gatherers and self._owns(optimizer):
-            self._gather_gradients(getattr(optimizer, "grad_scale", None))
+        if self._gatherers and self._calibration is None and self._steps(optimizer):
+            self._gather_gradients(optimizer)
 
     def _after(self, optimizer: Optimizer) -> None:
-        if self._owns(optimizer):
+        if self._holes and self._steps(optimizer):
             self._hold()
             self._held = True
 
-    def _owns(self, optimizer: Optimizer) -> bool:
-        return any(id(p) in self._owned for group in optimizer.param_groups for p in group["params"])
+    def _steps(self, optimizer: Optimizer) -> bool:
+        mine = {id(state.module.weight) for state in self._states}
+        return any(id(weight) in mine for group in optimizer.param_groups for weight in group["params"])
 
     # Gathering.
 
-    def _gather_gradients(self, scale: Tensor | None = None) -> None:
+    def _gather_gradients(self, optimizer: Optimizer) -> None:
         """Add up gradients as the optimiser is about to see them: accumulated, unscaled and reduced."""
-        for name, gatherer in self._gatherers.items():
-            if gatherer.kind != "gradient" or self._calibration is not None:
+        # Fused optimisers are handed scaled gradients, with the scale and whether to skip this step.
+        scale, overflow = getattr(optimizer, "grad_scale", None), getattr(optimizer, "found_inf", None)
+        for state in self._states:
+            gradient = state.module.get_parameter("weight").grad
+            if gradient is None:
                 continue
-            for state in self._states:
-                weight = state.module.weight
-                assert isinstance(weight, Tensor)
-                if weight.grad is not None:
-                    gradient = weight.grad if scale is None else weight.grad / scale
-                    state.gathered[name] = gatherer.update(state.gathered[name], state, gradient)
+            if scale is not None:
+                gradient = gradient / scale
+            if overflow is not None:
+                gradient = gradient.where(overflow == 0, 0)
+            self._gather("gradient", state, gradient)
 
-    def _attach(self, gatherers: Mapping[str, Gatherer]) -> None:
-        """Let what passes through the layers be gathered."""
-        for name, gatherer in gatherers.items():
-            if gatherer.kind == "gradient":
-                continue
-            for state in self._states:
-                self._handles.append(state.module.register_forward_hook(_watch(state, name, gatherer)))
+    @torch.no_grad()
+    def _gather(self, kind: str, state: LayerState, value: Tensor) -> None:
+        for name, gatherer in self._gatherers.items():
+            if gatherer.kind == kind:
+                total = state.gathered[name] if name in state.gathered else gatherer.start(state)
+                state.gathered[name] = gatherer.update(total, state, value)
+
+    def _watch(self) -> list[RemovableHandle]:
+        """Gather what passes through the layers from now on."""
+        me = weakref.ref(self)
+
+        def watching(state: LayerState, kind: str) -> Callable[[nn.Module, Any, Any], None]:
+            def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+                alive = me()
+                # Evaluations during training are none of the criterion's business.
+                if alive is not None and (module.training or alive._calibration is not None):
+                    alive._gather(kind, state, (inputs[0] if kind == "input" else output).detach())
+
+            return hook
+
+        kinds = {gatherer.kind for gatherer in self._gatherers.values()} - {"gradient"}
+        return [
+            state.module.register_forward_hook(watching(state, kind))
+            for state in self._states
+            for kind in sorted(kinds)
+        ]
 
     def _calibrate(self, batches: Batches) -> None:
         """Gather from ``batches`` alone, leaving the model and its gradients as they are."""
-        self._attach(self._gatherers)
-        gradients = {n: g for n, g in self._gatherers.items() if g.kind == "gradient"}
-        if gradients and self._loss is None:
-            raise SparsightError(
-                f"criterion {self._criterion.name!r} needs gradients of calibration data: give loss=."
-            )
-        with _evaluating(self._model), torch.set_grad_enabled(bool(gradients)):
-            for inputs, targets in batches:
-                outputs = self._model(*inputs) if isinstance(inputs, tuple) else self._model(inputs)
-                if not gradients or self._loss is None:
-                    continue
-                weights = [state.module.weight for state in self._states]
-                for state, gradient in zip(
-                    self._states,
-                    torch.autograd.grad(self._loss(outputs, targets), weights, allow_unused=True),
-                    strict=True,
-                ):
-                    for name, gatherer in gradients.items():
-                        if gradient is not None:
-                            state.gathered[name] = gatherer.update(state.gathered[name], state, gradient)
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+        backward = any(gatherer.kind == "gradient" for gatherer in self._gatherers.values())
+        if backward and self._loss is None:
+            raise SparsightError(f"criterion {self._criterion.name!r} needs gradients: give loss= as well.")
+        weights = [state.module.get_parameter("weight") for state in self._states]
+        handles = self._watch()
+        try:
+            with _evaluating(self._model), torch.set_grad_enabled(backward):
+                for inputs, targets in batches:
+                    outputs = self._model(*inputs) if isinstance(inputs, tuple) else self._model(inputs)
+                    if backward and self._loss is not None:
+                        loss = self._loss(outputs, targets)
+                        gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+                        for state, gradient in zip(self._states, gradients, strict=True):
+                            if gradient is not None:
+                                self._gather("gradient", state, gradient)
+        finally:
+            for handle in handles:
+                handle.remove()
 
     def _prepare(self) -> None:
         assert self._criterion.prepare is not None
@@ -577,9 +481,9 @@ class Sparsifier:
         for state in self._states:
             state.gathered[PREPARED] = found[state.name]
 
-    def _remember(self, *names: str) -> None:
+    def _remember(self, names: set[str]) -> None:
         for state in self._states:
-            for name in names:
+            for name in names & self._criterion.needs:
                 setattr(state, name, state.weight.clone())
 
     # Checking.
@@ -588,132 +492,61 @@ class Sparsifier:
         if self._closed:
             raise SparsightError("this sparsifier was removed from its model: make a new one to go on.")
 
-    def _check_finite(self) -> None:
-        finite = torch.stack([state.weight.isfinite().all().cpu() for state in self._states])
-        if not bool(finite.all()):
-            name = self._states[int(finite.int().argmin())].name
+    def _check_settings(self) -> None:
+        start, end = self._window
+        name, removes = self._granularity.name, self._granularity.removes
+        if not 0 <= start < end <= 1:
             raise SparsightError(
-                f"layer {name!r} has NaN or infinite weights: the training diverged, or the file is damaged."
+                f"the schedule runs within 0 <= start < end <= 1, not from {start} to {end}."
+            )
+        if self._every < 1 or (self._total is not None and self._total < 1):
+            raise SparsightError("total_steps and every are whole numbers from 1.")
+        if self._variety is not None and removes != "outputs":
+            raise SparsightError(
+                f"variety compares filters, and granularity {name!r} has none: use 'filter'."
+            )
+        if self._round_to is not None and removes is None:
+            raise SparsightError(
+                f"round_to is about widths, which granularity {name!r} leaves alone: use it with 'filter' or "
+                "'input_channel'."
+            )
+        if self._choose is scopes.across and len(set(self._final)) > 1:
+            raise SparsightError("sparsities layer by layer need scope='local'; the global scope has one.")
+        for members in self._units:
+            if len({self._final[index] for index in members}) > 1:
+                names = ", ".join(self._states[index].name for index in members)
+                raise SparsightError(f"{names} lose the same channels, so they need the same sparsity.")
+
+    def _check_finite(self) -> None:
+        # The extremes of a weight with a NaN are NaN: one pass, and one wait for a GPU.
+        extremes = [torch.stack(torch.aminmax(state.weight)).float() for state in self._states]
+        finite = torch.stack(extremes).isfinite().all(1).tolist()
+        if not all(finite):
+            raise SparsightError(
+                f"layer {self._states[finite.index(False)].name!r} has NaN or infinite weights: the training "
+                "diverged, or the file is damaged."
             )
 
-    def _check_reach(self, targets: Sequence[float] | None = None) -> None:
-        """Say so if the sparsity cannot be reached, whatever the scores will be."""
-        targets = self._final if targets is None else targets
+    def _check_reach(self, targets: Sequence[float]) -> None:
+        """Say so if ``targets`` cannot be reached, whatever the scores will be."""
+        most, name = 1.0, self._granularity.name
         if self._granularity.keep is not None:
             most = 1 - self._granularity.keep / self._granularity.inside["c"]
-            if max(targets) > most + 1e-9:
-                raise SparsightError(
-                    f"sparsity {max(targets):g} cannot be met: {self._granularity.name} removes {most:.2%} at most."
-                )
-        if self._choose is not scopes.across:
-            return
-        units = []
-        for members in self._units:
-            first = self._blocks[members[0]]
-            count = first.count if first.keep is None else math.prod(first.grid) * math.prod(first.tile)
-            blocks = [self._blocks[index] for index in members]
-            units.append(scopes.protected(torch.zeros(count), blocks))
-        most = scopes.reachable(units, self._round_to)
-        blocks_ = max(math.prod(cut.tile) for cut in self._blocks) / sum(unit.weights for unit in units)
-        if targets[0] > most + blocks_:
+        slack = 1e-9
+        if self._choose is scopes.across:
+            units = [
+                scopes.protected(scopes.per_block(torch.zeros(blocks[0].shape), blocks[0]), blocks)
+                for blocks in ([self._blocks[index] for index in members] for members in self._units)
+            ]
+            most = min(most, scopes.reachable(units, self._round_to))
+            largest = max(sum(math.prod(self._blocks[i].tile) for i in members) for members in self._units)
+            # What is less than a block away is met.
+            slack = max(slack, largest / sum(unit.weights for unit in units)) if most < 1 else slack
+        if max(targets) > most + slack:
             raise SparsightError(
-                f"sparsity {targets[0]:g} cannot be met: at granularity {self._granularity.name!r}, with what "
-                f"must stay in every layer, {most:.2%} can be reached; ask for less or cut finer."
+                f"sparsity {max(targets):g} cannot be met: with what must stay in every layer, granularity "
+                f"{name!r} reaches {most:.2%} at most; ask for less or cut finer."
             )
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The module inside DDP, data parallel, ``torch.compile`` or averaged-model wrappers."""
-    wrappers = (nn.parallel.DistributedDataParallel, nn.DataParallel, torch.optim.swa_utils.AveragedModel)
-    while True:
-        inner = model.module if isinstance(model, wrappers) else getattr(model, "_orig_mod", None)
-        if not isinstance(inner, nn.Module):
-            return model
-        model = inner
-
-
-def _chosen(
-    model: nn.Module, layers: Layers | None, sparsity: float | Mapping[str, float], granularity: Granularity
-) -> dict[str, float]:
-    """Name → final sparsity of the layers to sparsify."""
-    known = prunable_layers(model)
-    if not known:
-        raise SparsightError("the model has no Linear or convolution layer, so there is nothing to sparsify.")
-    if isinstance(sparsity, Mapping):
-        each: dict[str, float] = {}
-        for pattern, value in sparsity.items():
-            each.update(dict.fromkeys(_matching(pattern, known), value))
-        names = list(known) if layers is None else _named(layers, known)
-        picked = {name: each[name] for name in names if name in each}
-    else:
-        names = _usual(list(known), granularity) if layers is None else _named(layers, known)
-        picked = dict.fromkeys(names, sparsity)
-    if not picked:
-        raise SparsightError(f"layers={layers!r} leaves no layer to sparsify.")
-    chosen: dict[str, float] = {}
-    seen: set[int] = set()
-    for name, value in picked.items():
-        weight = known[name]._parameters.get("weight")
-        if weight is None or isinstance(weight, nn.UninitializedParameter):
-            raise SparsightError(
-                f"the weight of layer {name!r} is computed or not there yet: remove its parametrization (weight "
-                "norm, torch pruning) or run the model once first, or leave it out by layers=."
-            )
-        if id(weight) not in seen:  # Layers that share a weight share its mask.
-            seen.add(id(weight))
-            chosen[name] = value
-    return chosen
-
-
-def _usual(names: list[str], granularity: Granularity) -> list[str]:
-    """The layers taken where none are named: the network's own inputs and outputs are left whole."""
-    if granularity.name == "input":
-        return names[:1]
-    if len(names) == 1 or granularity.removes is None:
-        return names
-    return names[:-1] if granularity.removes == "outputs" else names[1:]
-
-
-def _named(layers: Layers, known: Mapping[str, nn.Module]) -> list[str]:
-    if callable(layers):
-        return [name for name, module in known.items() if layers(name, module)]
-    patterns = [layers] if isinstance(layers, str) else list(layers)
-    wanted = [pattern for pattern in patterns if not pattern.startswith("!")]
-    taken = {name for pattern in wanted or ["*"] for name in _matching(pattern, known)}
-    for pattern in patterns:
-        if pattern.startswith("!"):
-            taken -= set(_matching(pattern[1:], known))
-    return [name for name in known if name in taken]
-
-
-def _matching(pattern: str, known: Mapping[str, nn.Module]) -> list[str]:
-    names = [name for name in known if name == pattern or fnmatchcase(name, pattern)]
-    if not names:
-        near = difflib.get_close_matches(pattern, known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"they are named like {', '.join([*known][:3])}."
-        raise SparsightError(f"no Linear or convolution layer matches {pattern!r}: {hint}")
-    return names
-
-
-def _checked(sparsity: float, layer: str = "") -> float:
-    where = f" of layer {layer!r}" if layer else ""
-    if not isinstance(sparsity, (int, float)) or not 0 <= sparsity < 1:
-        raise SparsightError(
-            f"the sparsity{where} is a fraction in [0, 1), as 0.9 for 90%, but is {sparsity!r}."
-        )
-    return float(sparsity)
-
-
-def _producers(model: nn.Module) -> dict[str, str]:
-    """Depthwise convolution → the layer defined right before it, if that makes as many channels."""
-    layers = list(prunable_layers(model).items())
-    found = {}
-    for (before, producer), (name, module) in zip(layers, layers[1:], strict=False):
-        groups, weight, made = getattr(module, "groups", 1), module.weight, producer.weight
-        assert isinstance(weight, Tensor) and isinstance(made, Tensor)
-        if groups > 1 and groups == weight.shape[0] == made.shape[0] and weight.shape[1] == 1:
-            found[name] = before
-    return found
 
 
 def _agree(masks: Sequence[Tensor]) -> None:
@@ -726,15 +559,6 @@ def _agree(masks: Sequence[Tensor]) -> None:
     pieces = torch.split(packed, [mask.numel() for mask in masks])
     for mask, piece in zip(masks, pieces, strict=True):
         mask.copy_(piece.view(mask.shape))
-
-
-def _watch(state: LayerState, name: str, gatherer: Gatherer) -> Callable[[nn.Module, Any, Any], None]:
-    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        value = inputs[0] if gatherer.kind == "input" else output
-        with torch.no_grad():
-            state.gathered[name] = gatherer.update(state.gathered[name], state, value.detach())
-
-    return hook
 
 
 @contextmanager

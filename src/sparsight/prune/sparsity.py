@@ -1,0 +1,58 @@
+"""How sparse a model is, layer by layer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class LayerSparsity:
+    """One layer of a report.
+
+    Attributes:
+        name: in the model.
+        shape: of its weight.
+        blocks: how many blocks (for n of m: weights) may be kept or removed.
+        kept: how many of them are kept.
+        sparsity: fraction of its weights that are zero by the mask.
+        target: what the schedule asks for now; of the whole model where the scope is global.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    blocks: int
+    kept: int
+    sparsity: float
+    target: float
+
+
+@dataclass(frozen=True)
+class SparsityReport:
+    """How sparse the sparsified layers are, in the model's order."""
+
+    rows: tuple[LayerSparsity, ...]
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of all the layers' weights that are zero."""
+        return self._overall([row.sparsity for row in self.rows])
+
+    @property
+    def target(self) -> float:
+        """What the schedule asks of all of them together, now."""
+        return self._overall([row.target for row in self.rows])
+
+    def _overall(self, fractions: list[float]) -> float:
+        weights = [math.prod(row.shape) for row in self.rows]
+        return sum(part * count for part, count in zip(fractions, weights, strict=True)) / sum(weights)
+
+    def __str__(self) -> str:
+        """A table for people."""
+        wide = max(len(row.name) for row in self.rows)
+        lines = [
+            f"{row.name:{wide}}  {'x'.join(map(str, row.shape)):>16}  {row.kept:>9} of {row.blocks:<9}"
+            f" {row.sparsity:7.2%} (target {row.target:.2%})"
+            for row in self.rows
+        ]
+        return "\n".join([*lines, f"{'all':{wide}}  {self.sparsity:.2%} (target {self.target:.2%})"])
