@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from sparsight.app.outputs import check_folder
 from sparsight.errors import SparsightError
 
 identity_app = typer.Typer(help="The people in a gallery: list, show, name, forget.", no_args_is_help=True)
@@ -59,6 +60,10 @@ def show(
     from sparsight.files import write_bytes
     from sparsight.track import Gallery
 
+    if picture is not None:
+        if picture.suffix.lower() not in (".jpg", ".jpeg") or picture.is_dir():
+            raise SparsightError(f"cannot write a picture as {picture}: name a file that ends in .jpg.")
+        check_folder(picture.parent, "--picture")
     with Gallery(gallery, create=False) as known:
         person = known.find(who)
         sights = known.tracklets(person.id)

@@ -63,23 +63,34 @@ def identities(cameras: Sequence[Camera], names: dict[int, str]) -> list[Identit
     return people
 
 
-def write_identities(out: Path, people: Sequence[Identity], gallery: Gallery | None) -> Path:
-    """Write ``identities.json`` and the thumbnails it names under ``out``, each whole or not at all."""
+def write_identities(
+    out: Path, people: Sequence[Identity], gallery: Gallery | None, since: float = 0.0
+) -> Path:
+    """Write ``identities.json`` and the thumbnails it names under ``out``, each whole or not at all.
+
+    Args:
+        out: folder of the results.
+        people: everybody identified.
+        gallery: where the thumbnails come from, if there is one.
+        since: seconds of the last writing: the thumbnails of those not seen after it are there already.
+    """
     rows = []
     for one in people:
-        picture = gallery.thumbnail(one.number) if gallery is not None else None
         thumbnail = f"{THUMBNAILS}/{one.number}.jpg"
-        if picture is not None:
-            write_bytes(out / thumbnail, picture)
+        last_seen = max(span.end for span in one.spans)
+        if gallery is not None and last_seen >= since:
+            picture = gallery.thumbnail(one.number)
+            if picture is not None:
+                write_bytes(out / thumbnail, picture)
         rows.append(
             {
                 "id": one.number,
                 "name": one.name,
                 "first_seen": round(one.spans[0].start, 3),
-                "last_seen": round(max(span.end for span in one.spans), 3),
+                "last_seen": round(last_seen, 3),
                 "frames": one.frames,
                 "cameras": one.cameras,
-                "thumbnail": None if picture is None else thumbnail,
+                "thumbnail": thumbnail if (out / thumbnail).exists() else None,
                 "tracks": [
                     {
                         "camera": span.camera,

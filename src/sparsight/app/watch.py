@@ -171,6 +171,7 @@ def _loop(
     total = None if None in counts else sum(count for count in counts if count is not None)
     active = list(result.cameras)
     begin = written = time.perf_counter()
+    seen_until = 0.0
     while active and not stopped:
         for camera in list(active):
             if stopped:
@@ -183,7 +184,8 @@ def _loop(
             result.seconds = now - begin
             if now - written > IDENTITIES_EVERY:
                 names = _names(gallery)
-                write_identities(out, identities(result.cameras, names), gallery)
+                write_identities(out, identities(result.cameras, names), gallery, since=seen_until)
+                seen_until = min(each.last_time for each in result.cameras)
                 for each in result.cameras:
                     each.names = names
                 written = now
