@@ -95,3 +95,19 @@ def test_a_missing_gallery_is_not_made(tmp_path: Path, arguments: tuple[str, ...
     result = run(tmp_path / "none.sqlite", *arguments)
     assert "there is no gallery" in str(result.exception)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_goes_only_where_a_picture_can(path: Path, tmp_path: Path) -> None:
+    before = path.read_bytes()
+    (tmp_path / "folder.jpg").mkdir()
+    for place in (path, tmp_path, tmp_path / "folder.jpg"):
+        result = run(path, "show", "1", "--picture", str(place))
+        assert "name a file that ends in .jpg" in str(result.exception)
+    result = run(path, "show", "1", "--picture", str(path / "anna.jpg"))
+    assert "is a file, not a folder: choose another --picture" in str(result.exception)
+    assert path.read_bytes() == before
+
+
+def test_names_with_brackets_are_shown_as_they_are(path: Path) -> None:
+    run(path, "name", "1", "[bold]Eve[/red]")
+    assert "[bold]Eve[/red]" in run(path, "list").output
