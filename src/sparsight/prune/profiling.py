@@ -138,7 +138,7 @@ def profile(
         if shape is None:
             kind = type(model).__name__
             raise SparsightError(
-                f"{kind} does not take one float32 (N, C, H, W) input, so it cannot be timed in ONNX Runtime: "
+                f"{kind} does not take one float32 (N, C, H, W) input, so ONNX Runtime cannot time it: "
                 "use runtime torch."
             )
         session = Session(model, device, input_shape=shape, threads=threads)
@@ -167,12 +167,7 @@ def count_macs(
         with evaluating(model), torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
             model(*inputs)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        shapes = " and ".join(str(tuple(tensor.shape)) for tensor in inputs)
-        reason = str(error).strip().split("\n", 1)[0].rstrip(".")
-        raise SparsightError(
-            f"{type(model).__name__} does not run on input of shape {shapes} ({reason}): "
-            "give example_inputs that it takes."
-        ) from error
+        raise SparsightError(does_not_run(model, inputs, error)) from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
     return counter.get_total_flops() // 2
@@ -254,6 +249,16 @@ def sample_inputs(
         )
     like = next(model.parameters(), torch.empty(0))
     return (torch.rand(1, *given, generator=torch.Generator().manual_seed(0)).to(like),)
+
+
+def does_not_run(model: nn.Module, inputs: Sequence[Tensor], error: Exception) -> str:
+    """The sentence for a network that raises ``error`` when run on ``inputs``."""
+    shapes = " and ".join(str(tuple(tensor.shape)) for tensor in inputs)
+    reason = str(error).strip().split("\n", 1)[0].rstrip(".")
+    return (
+        f"{type(model).__name__} does not run on input of shape {shapes} ({reason}): "
+        "give example_inputs that it takes."
+    )
 
 
 @contextlib.contextmanager
