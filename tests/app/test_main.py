@@ -130,6 +130,7 @@ def test_completion_in_the_shell() -> None:
         (PermissionError(errno.EACCES, "", "a.mp4"), "permission denied: check who owns it"),
         (OSError(errno.EROFS, "", "a.mp4"), "the file system is read-only"),
         (OSError(errno.EIO, "", "a.mp4"), os.strerror(errno.EIO).lower()),
+        (OSError(errno.EIO, "", ".a-123.mp4", None, "a.mp4"), os.strerror(errno.EIO).lower()),
     ],
 )
 def test_errors_are_a_sentence(

@@ -53,7 +53,8 @@ def sentence(error: BaseException) -> str | None:
     if isinstance(error, SparsightError):
         return str(error)
     if isinstance(error, OSError) and error.errno is not None:
-        where = f" ({error.filename})" if error.filename else ""
+        name = error.filename2 or error.filename  # of a rename, where it was to go
+        where = f" ({name})" if name else ""
         hints = {
             errno.ENOSPC: "the disk is full: free some space or choose another folder with --out.",
             errno.EFBIG: "a file grew past the size this system allows: choose another folder with --out.",
