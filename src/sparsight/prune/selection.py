@@ -139,8 +139,8 @@ def coupled_units(
         indices = [place[name] for name in group]
         if len({blocks[index].count for index in indices}) > 1 or granularity.removes is None:
             raise SparsightError(
-                f"layers {', '.join(group)} cannot be coupled: at granularity {granularity.name!r} they do not "
-                "have the same channels."
+                f"layers {', '.join(group)} cannot be coupled: at granularity {granularity.name!r} they do "
+                "not have the same channels."
             )
         roots = {owner[index] for index in indices}
         owner = [min(roots) if root in roots else root for root in owner]
