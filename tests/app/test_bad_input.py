@@ -688,7 +688,7 @@ def test_a_kill_at_any_moment_leaves_whole_files_and_the_next_run_cleans_up(
 ) -> None:
     pick = random.Random(0)
     seen = set()
-    for _ in range(5):
+    for _ in range(4):
         process, marks, out = started(tmp_path, source)
         command.wait_for(marks, WATCHING, process)
         time.sleep(pick.uniform(0.0, 1.6))
