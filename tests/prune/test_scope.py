@@ -69,11 +69,11 @@ def test_widths_are_multiples(choose: scope.Choose) -> None:
     units = [whole(torch.rand(n).tolist(), size) for n, size in [(64, 27), (100, 9), (20, 64), (6, 10)]]
     for target in (0.05, 0.3, 0.5, 0.9):
         gone = choose(units, [target] * 4, 8)
-        for unit, lost in zip(units, gone, strict=True):
+        for _unit, lost in zip(units, gone, strict=True):
             n, kept = len(lost), int((~lost).sum())
             assert kept == n or kept % 8 == 0
             if choose is scope.local:
-                choices = [width for width in range(8, n, 8)] + [n]
+                choices = [*list(range(8, n, 8)), n]
                 nearest = min(abs(width - (1 - target) * n) for width in choices)
                 assert abs(kept - (1 - target) * n) == pytest.approx(nearest)
     assert len(gone[3]) == int((~gone[3]).sum()), "six channels are never rounded to none"
