@@ -13,30 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sparsight import nets
 from sparsight.errors import SparsightError
 from sparsight.files import replacing
-from sparsight.nets.weights import MAX_BYTES, load_into
+from sparsight.nets.weights import MAX_BYTES, fill, load_into
 from sparsight.prune.layer import prunable_layers
+from sparsight.prune.shrinking import apply_layout, layout
 from sparsight.prune.spelling import spelled
 
 _FORMAT = "sparsight model 1"
 
-_WIDTHS = (
-    "in_channels",
-    "out_channels",
-    "groups",
-    "in_features",
-    "out_features",
-    "num_features",
-    "num_channels",
-    "num_groups",
-)
-"""Attributes of PyTorch's layers that say how wide they are."""
-
-_MAX_WIDTH = 1 << 24
+_MAX_SIZE = 1 << 30
+"""Most numbers in one tensor."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +96,7 @@ def save(path: Path, model: nn.Module, recipe: Recipe) -> None:
     content = {
         "format": _FORMAT,
         "recipe": {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(recipe).items()},
-        "widths": _widths(model),
+        "layout": layout(model),
         "state": model.state_dict(),
     }
     again = _rebuild(content, recipe, str(path))
@@ -163,51 +153,12 @@ def _recipe(values: Mapping[str, Any]) -> Recipe:
     )
 
 
-def _widths(model: nn.Module) -> dict[str, dict[str, int]]:
-    widths = {
-        name: {
-            key: int(getattr(module, key)) for key in _WIDTHS if isinstance(getattr(module, key, None), int)
-        }
-        for name, module in model.named_modules()
-    }
-    return {name: values for name, values in widths.items() if values}
-
-
 def _rebuild(content: Mapping[str, Any], recipe: Recipe, source: str) -> nn.Module:
-    model = recipe.build()
-    modules = dict(model.named_modules())
-    for name, values in content["widths"].items():
-        module = modules.get(name)
-        if module is None:
-            raise SparsightError(f"{source} has a layer {name!r}, which {recipe.network} has not.")
-        for key, value in values.items():
-            if key not in _WIDTHS or not isinstance(value, int) or not 0 <= value <= _MAX_WIDTH:
-                raise SparsightError(f"{source} says that {key} of {name} is {value!r}: it is damaged.")
-            if hasattr(module, key):
-                setattr(module, key, value)
-    state: Mapping[str, Tensor] = content["state"]
-    own = {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
-    for name, tensor in state.items():
-        if not isinstance(tensor, Tensor) or math.prod(tensor.shape) > MAX_BYTES:
-            raise SparsightError(f"{source} holds something other than a tensor as {name!r}: it is damaged.")
-        place, _, key = name.rpartition(".")
-        if place not in modules:
-            raise SparsightError(f"{source} has {name}, which {recipe.network} has not.")
-        module = modules[place]
-        if key in module._buffers:
-            module._buffers[key] = tensor.clone()
-        elif key in module._parameters:  # a bias that was None may have come in
-            module._parameters[key] = nn.Parameter(tensor.clone())
-        else:
-            raise SparsightError(f"{source} has {name}, which {recipe.network} has not.")
-        own.discard(name)
-    for name in own:
-        place, _, key = name.rpartition(".")
-        if key in modules[place]._buffers and key in modules[place]._non_persistent_buffers_set:
-            continue
-        if key != "bias":
-            raise SparsightError(f"{source} lacks {name}: it is damaged.")
-        modules[place]._parameters[key] = None
+    shapes: Mapping[str, Any] = content["layout"]["shapes"]
+    if any(min(shape, default=0) < 0 or math.prod(shape) > _MAX_SIZE for shape in shapes.values()):
+        raise ValueError("its layout has sizes that cannot be")
+    model = apply_layout(recipe.build(), content["layout"])
+    fill(model, content["state"], source)
     return model.eval()
 
 
