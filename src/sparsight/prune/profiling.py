@@ -121,14 +121,14 @@ def profile(
         path = Path(model)
         if runtime == "torch":
             raise SparsightError(f"PyTorch does not run ONNX files such as {path}: use runtime onnxruntime.")
-        session = Session(path, device, input_shape=_image_shape(example_inputs), threads=threads)
+        session = Session(path, device, input_shape=image_shape(example_inputs), threads=threads)
         graph = _load(path)
         parameters, macs, size = _stored_numbers(graph), _file_macs(graph, session), path.stat().st_size
     else:
         inputs = sample_inputs(model, example_inputs)
         parameters = sum(parameter.numel() for parameter in model.parameters())
         macs, size = count_macs(model, inputs), _tensor_bytes(model)
-        shape = _image_shape(inputs)
+        shape = image_shape(inputs)
         if not batches or runtime == "torch" or (runtime == "auto" and shape is None):
             with evaluating(model), torch_threads(threads):
                 latency = _timed(
@@ -276,7 +276,7 @@ def _timed(calls: Mapping[int, Callable[[], object]], repeats: int, seconds: flo
     return {batch: Latency.of(times) for batch, times in interleave(calls, repeats, seconds).items()}
 
 
-def _image_shape(
+def image_shape(
     example_inputs: Tensor | Sequence[Tensor] | tuple[int, int, int] | None,
 ) -> tuple[int, int, int] | None:
     """(C, H, W) where that is all a network takes."""
