@@ -79,11 +79,15 @@ class Explanation:
         """The figures in one line."""
         share = self.values / self.of_values
         return (
-            f"{self.kept} of {self.total} features kept: {self.values} of {self.of_values} values ({share:.1%})"
+            f"{self.kept} of {self.total} features kept: "
+            f"{self.values} of {self.of_values} values ({share:.1%})"
         )
 
     def image(self) -> NDArray[np.uint8]:
-        """All panels side by side on white: (h, w, 3) uint8 RGB. Grey is removed; darker blue, read more strongly."""
+        """All panels side by side on white, (h, w, 3) uint8 RGB.
+
+        Grey is removed; the darker the blue, the more strongly a feature is read.
+        """
         drawn = [_enlarged(panel.pixels) for panel in self.panels]
         height = max(panel.shape[0] for panel in drawn) + 2 * _GAP
         width = sum(panel.shape[1] + _GAP for panel in drawn) + _GAP
@@ -149,7 +153,9 @@ def explain(selection: Selection | Selector, example: NDArray[Any] | None = None
     else:
         selector, strength = selection.selector, selection.strength
     if len(selector.input_shape) not in (1, 3):
-        raise SparsightError(f"inputs of shape {selector.input_shape} cannot be drawn: only (C, H, W) or (D,).")
+        raise SparsightError(
+            f"inputs of shape {selector.input_shape} cannot be drawn: only (C, H, W) or (D,)."
+        )
     share = _squeezed(_image_map(selector))
     features = _feature_map(selector, strength / strength.max())
     panels = [Panel(title, _shaded(plane)) for title, plane in _planes(selector, features)]

@@ -74,7 +74,7 @@ class FrontEnd(nn.Module):
 
 
 class SpaceToDepth(FrontEnd):
-    """Each pixel of a block to a channel of its own (a *phase*: one in ``size``² pixels, regularly spaced)."""
+    """Each pixel of a block to a channel of its own: a *phase*, one in ``size``² pixels, regularly spaced."""
 
     name = "space_to_depth"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -195,12 +194,14 @@ class InputSelection:
         inputs, others = self.report()
         for sparsifier in self._sparsifiers:
             sparsifier.remove()
-        selector, small, strength = self._lines() if self.kind == "lines" else self._features()
-        # Of the channels that go, some only feed what went: the network is followed from its new input.
-        example = torch.zeros(1, *selector.output_shape, device=_device(small))
-        shrunk = shrink(small, example)
-        selection = Selection(shrunk.model, selector, strength, inputs, others, shrunk)
-        selection.model.input_shape = selector.output_shape  # type: ignore[assignment]
+        selector, strength, small, put_back = self._lines() if self.kind == "lines" else self._features()
+        seen = selector.output_shape if put_back is None else self.input_shape
+        shrunk = shrink(small, torch.zeros(1, *seen, device=_device(small)))
+        model = shrunk.model
+        if put_back is not None:
+            model = nn.Sequential(OrderedDict([("put_back", put_back), (_NETWORK, model)]))
+        model.input_shape = selector.output_shape  # type: ignore[assignment]
+        selection = Selection(model, selector, strength, inputs, others, shrunk)
         self._check(selection)
         return selection
 
@@ -208,7 +209,7 @@ class InputSelection:
     def _sparsifiers(self) -> list[Sparsifier]:
         return [self._inputs] if self._others is None else [self._inputs, self._others]
 
-    def _features(self) -> tuple[Selector, nn.Module, NDArray[np.float32]]:
+    def _features(self) -> tuple[Selector, NDArray[np.float32], nn.Module, None]:
         """Pixels or channels: the first layers' inputs that still have a weight."""
         front_end = self._front_end if isinstance(self._front_end, FrontEnd) else None
         shape = self.input_shape if front_end is None else front_end.feature_shape(self.input_shape)
@@ -217,26 +218,25 @@ class InputSelection:
         _check_finite(strength)
         kept = strength > 0
         selector = Selector(self.kind, self.input_shape, kept, front_end).to(_device(self.model))
-        return selector, tracing.cut(self._network, self._readers, kept), strength
+        return selector, strength, tracing.cut(self._network, self._readers, kept), None
 
-    def _lines(self) -> tuple[Selector, nn.Module, NDArray[np.float32]]:
+    def _lines(self) -> tuple[Selector, NDArray[np.float32], nn.Module, PutBack | None]:
         """Rows and columns whose gates are open; the gates become part of the weights where they can."""
         assert isinstance(self._front_end, Lines)
-        gates = [
-            layer.weight.detach().flatten() for layer in (self._front_end.rows, self._front_end.columns)
-        ]
+        gates = [layer.weight.detach().flatten() for layer in (self._front_end.rows, self._front_end.columns)]
         strength = torch.cat(gates).abs().float().cpu().numpy()
         _check_finite(strength)
         selector = Selector("lines", self.input_shape, strength > 0).to(_device(self.model))
         if self._readers[0].kind == "pixels":
             gains = torch.outer(*gates).expand(self.input_shape).reshape(-1).cpu()
-            small = tracing.cut(self._network, self._readers, (gains != 0).numpy(), gains)
-        else:
-            # Neighbours of removed lines stay apart: a convolution would mix them otherwise.
-            keys = ("put_back", _NETWORK)
-            parts = (PutBack(*gates), copy.deepcopy(self._network))
-            small = nn.Sequential(OrderedDict(zip(keys, parts, strict=True)))
-        return selector, small, strength
+            return (
+                selector,
+                strength,
+                tracing.cut(self._network, self._readers, (gains != 0).numpy(), gains),
+                None,
+            )
+        # Neighbours of removed lines stay apart: a convolution would mix them otherwise.
+        return selector, strength, self._network, PutBack(*gates)
 
     def _check(self, selection: Selection) -> None:
         """The smaller network gives what the masked one gives."""
@@ -249,8 +249,8 @@ class InputSelection:
             given = small[name]
             if given.shape != expected.shape or float((given - expected).abs().max()) > TOLERANCE * scale:
                 raise SparsightError(
-                    f"{type(self.model).__name__} uses its input also where no Linear or convolution reads it "
-                    "first: feed the input to its first layers alone."
+                    f"{type(self.model).__name__} also uses its input where no Linear or convolution reads "
+                    "it first: feed the input to its first layers alone."
                 )
 
 
@@ -371,8 +371,8 @@ def select_inputs(
         logits = selection.model(selection.selector(images))
 
     (1) structured sparsity is imposed on what reads the input, together with the rest of the network, while
-    ``train`` runs; (2) zeroed blocks are traced back to input features; (3) both are removed. Training goes on
-    under the masks to the end of the schedule, so that what stays has learned to do without what goes.
+    ``train`` runs; (2) zeroed blocks are traced back to input features; (3) both are removed. Training goes
+    on under the masks to the end of the schedule, so that what stays has learned to do without what goes.
 
     Args:
         model: see ``InputSelection``.

@@ -202,8 +202,7 @@ class Selector(nn.Module):
         return self.front_end is None or self.front_end.exact
 
     def _index(self, place: int) -> Tensor:
-        index = self.get_buffer(f"index_{place}")
-        return index
+        return self.get_buffer(f"index_{place}")
 
     def _source(self) -> NDArray[np.int64]:
         """For each value of a packed image, its place in the whole one in memory order."""

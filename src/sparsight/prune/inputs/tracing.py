@@ -89,7 +89,7 @@ def surviving(model: nn.Module, found: Sequence[Reader], count: int) -> NDArray[
     """How strongly each of ``count`` features is read: the l2 norm of its weights; 0 where all are zero."""
     squares = np.zeros(count)
     for reader in found:
-        weight = _weight(model, reader)
+        weight = _weight(model, reader).detach()
         per_input = weight.double().square().transpose(0, 1).flatten(1).sum(1)
         np.add.at(squares, reader.feature, per_input.cpu().numpy())
     return np.sqrt(squares).astype(np.float32)
@@ -98,25 +98,27 @@ def surviving(model: nn.Module, found: Sequence[Reader], count: int) -> NDArray[
 def cut(
     model: nn.Module, found: Sequence[Reader], kept: NDArray[np.bool_], gains: Tensor | None = None
 ) -> nn.Module:
-    """A copy of ``model`` whose first layers read only the kept features, in ascending order.
+    """A copy of ``model`` whose first layers read only the kept features.
 
     Args:
         model: left as it is.
         found: from ``readers``.
         kept: bool, one per feature.
-        gains: one factor per feature, to be multiplied into the weights; None for none.
+        gains: one factor per feature, to be multiplied into the weights, where what is left of the input is
+            an image again and takes the same way to the layer. Without them it is the bare features in
+            ascending order.
     """
     smaller = copy.deepcopy(model)
-    rank = np.cumsum(kept) - 1
     for reader in found:
         chosen = np.flatnonzero(kept[reader.feature])
-        chosen = chosen[np.argsort(rank[reader.feature[chosen]], kind="stable")]
+        if gains is None:
+            chosen = chosen[np.argsort(reader.feature[chosen])]
         layer = smaller.get_submodule(reader.name)
         weight = _weight(smaller, reader)
-        fewer = weight[:, torch.from_numpy(chosen).to(weight.device)]
+        fewer = weight.detach()[:, torch.from_numpy(chosen).to(weight.device)]
         if gains is not None:
             fewer = fewer * gains[torch.from_numpy(reader.feature[chosen])].to(weight)
-        layer.weight = nn.Parameter(fewer.contiguous(), requires_grad=layer.weight.requires_grad)
+        layer.weight = nn.Parameter(fewer.contiguous(), weight.requires_grad)
         setattr(layer, "in_features" if isinstance(layer, nn.Linear) else "in_channels", len(chosen))
     return smaller
 
@@ -141,10 +143,10 @@ def run(model: nn.Module, inputs: Tensor) -> Tensor | Mapping[str, Tensor] | Seq
         ) from error
 
 
-def _weight(model: nn.Module, reader: Reader) -> Tensor:
+def _weight(model: nn.Module, reader: Reader) -> nn.Parameter:
     weight = model.get_submodule(reader.name).weight
-    assert isinstance(weight, Tensor)
-    return weight.detach()
+    assert isinstance(weight, nn.Parameter)
+    return weight
 
 
 def _places(seen: Tensor, probe: Tensor) -> NDArray[np.int64] | None:
