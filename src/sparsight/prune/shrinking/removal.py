@@ -1,0 +1,219 @@
+"""``shrink``: from a network with zeroed channels to one without them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sparsight.errors import SparsightError
+from sparsight.prune.scope import multiple
+from sparsight.prune.shrinking.result import ShrinkResult, Skipped
+from sparsight.prune.shrinking.solving import Plan, Rules, Solver, learn
+from sparsight.prune.shrinking.surgery import cut, layers, ready, removed_rows
+from sparsight.prune.shrinking.tracing import ConflictError, Trace, Tracer
+
+MAX_PLANS = 64
+"""Plans tried before giving up on a network whose code fixes its sizes."""
+
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3}
+"""Largest difference allowed between the outputs of both networks, relative to the largest output. Rounding
+alone stays orders of magnitude below; a mistake does not."""
+_LOOSE = 0.1
+
+
+def shrink(
+    model: nn.Module,
+    example_inputs: Tensor | Sequence[Any] | Mapping[str, Any],
+    *,
+    round_to: int | str | None = None,
+    inputs: bool = False,
+) -> ShrinkResult:
+    """Remove every channel that a network can do without, and leave its outputs as they were.
+
+    A channel goes when nothing reads it (all weights that would are zero), or when it is constant: when its
+    filter is zero, it still carries a bias through batch norm and activation, and this constant is folded
+    into the layers that read it. Channels that meet in sums, or in depthwise convolutions, go together. The
+    network is run once to see what its channels do, and the smaller one is run to check that it does the
+    same.
+
+    Args:
+        model: any network; it is left as it was. Zeros may come from a ``Sparsifier``, from
+            ``torch.nn.utils.prune`` or from anywhere else.
+        example_inputs: a tensor, positional arguments, or keyword arguments, as the model takes them; a batch
+            of one is enough.
+        round_to: keep zeroed channels where needed for widths that are multiples of this; ``"auto"``: of 16
+            on CUDA and processors with AVX-512, else of 8.
+        inputs: also remove channels (along axis 1) of the input that nothing reads; the new network then
+            takes only those in ``ShrinkResult.inputs``.
+
+    Returns:
+        The new network, in the same modes (training or evaluation) and on the same device, and an account.
+
+    Raises:
+        SparsightError: the model does not run on these inputs or cannot be copied, its weights are not
+            finite, or its code fixes sizes in a way that was not understood.
+    """
+    model = getattr(model, "_orig_mod", model)
+    args, kwargs = _arguments(example_inputs)
+    device = next((t.device for t in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+    multiple_of = multiple(round_to, device)
+    base = ready(model)
+    args, kwargs = _on_cpu(args), _on_cpu(kwargs)
+    with _one_at_a_time():
+        trace = Tracer(base).run(args, kwargs)
+        if not inputs:
+            for slots in trace.inputs:
+                trace.pins.append((slots, "is an input of the model"))
+        small, plan, after = _fit(base, trace, args, kwargs, multiple_of)
+    difference = _difference(trace.outputs, after.outputs)
+    _check(difference, trace.outputs)
+    _restore(small, model)
+    weights = dict(base.named_parameters())
+    return ShrinkResult(
+        model=small.to(device),
+        removed={name: lost for name, slots in layers(trace) if (lost := int((~plan.kept[slots]).sum()))},
+        kept={name: int(plan.kept[slots].sum()) for name, slots in layers(trace)},
+        skipped=tuple(_skipped(base, trace, plan, weights)),
+        inputs=tuple(plan.kept[slots].nonzero().reshape(-1).numpy() for slots in trace.inputs),
+        parameters=(_count(base), _count(small)),
+        difference=difference,
+    )
+
+
+def _fit(
+    base: nn.Module, trace: Trace, args: Any, kwargs: Any, multiple_of: int | None
+) -> tuple[nn.Module, Plan, Trace]:
+    """Plan, cut and run; where the network's code contradicts the plan, learn from it and plan again."""
+    rules = Rules()
+    weights = dict(base.named_parameters())
+    reason = ""
+    for _ in range(MAX_PLANS):
+        plan = Solver(trace, weights, rules).solve(multiple_of)
+        small = cut(base, trace, plan)
+        tracer = Tracer(small, trace, plan.kept)
+        try:
+            after = tracer.run(*_cut_inputs(args, kwargs, trace, plan))
+        except ConflictError as conflict:
+            reason = str(conflict)
+            if not learn(trace, plan, rules, conflict.step, reason):
+                break
+        else:
+            return small, plan, after
+    raise SparsightError(
+        f"{type(base).__name__} cannot be shrunk, because its code does not follow its own sizes ({reason}): "
+        "let it read sizes from its tensors."
+    )
+
+
+def _cut_inputs(args: Any, kwargs: Any, trace: Trace, plan: Plan) -> tuple[Any, Any]:
+    slots = iter(trace.inputs)
+
+    def narrow(item: Any) -> Any:
+        if isinstance(item, Tensor):
+            kept = plan.kept[next(slots)]
+            return item if bool(kept.all()) else item[:, kept]
+        if isinstance(item, Mapping):
+            return {key: narrow(value) for key, value in item.items()}
+        if isinstance(item, (list, tuple)):
+            return type(item)(narrow(value) for value in item)
+        return item
+
+    return narrow(args), narrow(kwargs)
+
+
+def _skipped(model: nn.Module, trace: Trace, plan: Plan, weights: Mapping[str, Tensor]) -> Iterator[Skipped]:
+    """Layers with zero filters that stay, once per reason, and layers that did not run."""
+    notes: dict[int, str] = {}
+    for slots, note in trace.notes:
+        for slot in slots.tolist():
+            notes.setdefault(slot, note)
+    for name, slots in _zero_filters(model, trace, weights):
+        reasons: dict[str, int] = {}
+        for slot in slots[plan.kept[slots]].tolist():
+            reason = notes.get(slot) or plan.reasons.get(int(plan.classes[slot]), "is read by a live layer")
+            reasons[reason] = reasons.get(reason, 0) + 1
+        for reason, count in reasons.items():
+            yield Skipped(name, count, reason)
+    ran = {name.rpartition(".")[0] for name in trace.contractions} | {
+        name.rpartition(".")[0] for name, _ in trace.axes
+    }
+    for name, module in model.named_modules():
+        if isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)) and name not in ran:
+            yield Skipped(name, 0, "did not run on the example inputs in a way that can be followed")
+
+
+def _zero_filters(
+    model: nn.Module, trace: Trace, weights: Mapping[str, Tensor]
+) -> Iterator[tuple[str, Tensor]]:
+    for contraction in trace.contractions.values():
+        if contraction.name in weights:
+            yield contraction.layer, contraction.outs[removed_rows(contraction, weights[contraction.name])]
+    for name in sorted(trace.depthwise):
+        zero = ~weights[name].detach().flatten(1).any(1)
+        yield name.rpartition(".")[0], trace.axes[(name, 0)][zero]
+
+
+def _arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(example, Mapping):
+        return (), dict(example)
+    if isinstance(example, Tensor):
+        return (example,), {}
+    if isinstance(example, Sequence) and not isinstance(example, str):
+        return tuple(example), {}
+    raise SparsightError(
+        f"example_inputs must be a tensor, a tuple or a dict, not a {type(example).__name__}."
+    )
+
+
+def _on_cpu(tree: Any) -> Any:
+    if isinstance(tree, Tensor):
+        return tree.detach().cpu()
+    if isinstance(tree, dict):
+        return {key: _on_cpu(value) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(_on_cpu(value) for value in tree)
+    return tree
+
+
+def _difference(before: list[Tensor], after: list[Tensor]) -> float:
+    """Largest difference of two lists of outputs, over the largest output."""
+    worst = scale = 0.0
+    for first, second in zip(before, after, strict=True):
+        if first.numel():
+            worst = max(worst, float((first.double() - second.double()).abs().nan_to_num(torch.inf).max()))
+            scale = max(scale, float(first.double().abs().max()))
+    return worst / scale if scale else worst
+
+
+def _check(difference: float, outputs: list[Tensor]) -> None:
+    kinds = {tensor.dtype for tensor in outputs if tensor.is_floating_point()}
+    allowed = max((TOLERANCE.get(kind, _LOOSE) for kind in kinds), default=0.0)
+    if difference > allowed:
+        raise SparsightError(
+            f"the shrunk network's outputs differ by {difference:.1e}, so it was thrown away: the network gives "
+            "other outputs from run to run, or computes with the numbers of its channels."
+        )
+
+
+def _restore(small: nn.Module, model: nn.Module) -> None:
+    """The modes of the network that was given."""
+    modes = dict(model.named_modules())
+    for name, module in small.named_modules():
+        if name in modes:
+            module.training = modes[name].training
+
+
+def _count(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Random numbers drawn while tracing do not disturb the caller's."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield

@@ -1,0 +1,669 @@
+"""What each operation does to slots and constants: one small rule per kind of operation.
+
+An operation without a rule is not an error: the channels that go into it stay.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sparsight.prune.shrinking.slots import FIXED, Source, Value, along, collapse, compress, fixed, unknown
+from sparsight.prune.shrinking.tracing import _MODULES_WITH_BIAS, Contraction, Equal, Rule, Tracer
+
+aten = torch.ops.aten
+
+
+def follow(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+    """Give a value to everything that ``func`` made."""
+    name = _name(func)
+    operands = [tracer.value(x) for x in _operands([args, kwargs])]
+    if all(value.static for value in operands):
+        _static(tracer, func, args, kwargs, result)
+    elif name in RULES:
+        RULES[name](tracer, func, args, kwargs, result)
+    elif torch.Tag.pointwise in func.tags:
+        pointwise(tracer, func, args, kwargs, result)
+    else:
+        opaque(tracer, func, args, kwargs, result)
+
+
+# --- Kinds of operation ------------------------------------------------------------------------------------
+
+
+def opaque(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+    """Whatever is not followed: its inputs stay as they are."""
+    _stay(tracer, [args, kwargs], result, f"goes through {tracer.here}, which is not followed")
+
+
+def movement(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+    """Operations that only rearrange elements are done to the slots themselves."""
+    tracer.step.strict = False
+    tensor, *rest = args
+    value = tracer.value(tensor)
+
+    def move(array: Tensor) -> Any:
+        if _name(func) in RESHAPES:  # the slots need not lie in memory as the tensor does
+            return array.expand(tensor.shape).reshape(result.shape)
+        return func(array.expand(tensor.shape), *rest, **kwargs)
+
+    parts = result if isinstance(result, (list, tuple)) else [result]
+    if value.slots.numel() == 1:
+        for part in parts:
+            shape = (1,) * part.ndim
+            tracer.give(part, Value(value.slots.reshape(shape), value.constant.reshape(shape)))
+        return
+    slots, constants = move(value.slots), move(value.constant)
+    if not isinstance(slots, (list, tuple)):
+        slots, constants = [slots], [constants]
+    made = []
+    for part, part_slots, part_constant in zip(parts, slots, constants, strict=True):
+        made.append(Value(*compress(part_slots, part_constant)))
+        tracer.give(part, made[-1])
+    _equal_parts(tracer, value, made)
+
+
+def passing(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor) -> None:
+    """Copies, also to other types."""
+    tracer.step.strict = False
+    value = tracer.value(args[0])
+    constant = value.constant if result.is_floating_point() else unknown(value.slots)
+    tracer.give(result, Value(value.slots, constant))
+
+
+def _equal_parts(tracer: Tracer, value: Value, made: list[Value]) -> None:
+    """Parts of a tensor that was cut evenly must remain even."""
+    if len(made) == 1 and made[0].slots.numel() < value.slots.numel():
+        tracer.cuts.setdefault(id(value), (value, tracer.here, []))[2].append(made[0].slots.reshape(-1))
+    if len(made) > 1:
+        if all(part.slots.numel() == value.slots.numel() for part in made):
+            return  # cut along another axis than the channels'
+        tracer.equal_parts([part.slots.reshape(-1) for part in made], tracer.here, value.slots)
+    elif len(made[0].axes) > len(value.axes):
+        sets = made[0].slots.reshape(-1, made[0].slots.shape[made[0].axes[-1]])
+        tracer.trace.equals.append(Equal(sets, tracer.here))
+
+
+def joining(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor) -> None:
+    """Concatenation and stacking."""
+    tracer.step.strict = False
+    parts, *rest = args
+    parts = [part for part in parts if part.ndim == parts[-1].ndim]  # an old habit lets empty ones be joined
+    values = [tracer.value(part) for part in parts]
+    slots = func([v.slots.expand(p.shape) for v, p in zip(values, parts, strict=True)], *rest, **kwargs)
+    constant = func([v.constant.expand(p.shape) for v, p in zip(values, parts, strict=True)], *rest, **kwargs)
+    if slots.shape != result.shape:
+        opaque(tracer, func, args, kwargs, result)
+        return
+    tracer.give(result, Value(*compress(slots, constant)))
+
+
+def pointwise(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+    """Operations on elements at the same place: their channels stand or fall together."""
+    out = result[0] if isinstance(result, (list, tuple)) else result
+    changed = args[0] if _in_place(func) else None
+    operands = [x for x in _operands([args, kwargs]) if isinstance(x, Tensor)]
+    dynamic = [x for x in operands if not tracer.value(x).static]
+    slots = _meet(tracer, dynamic, out.ndim, changed)
+    if slots is None:
+        _stay(tracer, [args, kwargs], result, f"is combined with channels of another layout in {tracer.here}")
+        return
+    for tensor in operands:
+        if tracer.value(tensor).static:
+            _meet_static(tracer, tensor, slots, out.ndim)
+    constant = _constant(tracer, func, args, kwargs, slots, out)
+    if changed is not None:
+        _overwrite(tracer, changed, dynamic)
+    tracer.give(out, Value(slots, constant))
+    _give_extras(tracer, result, slots)
+
+
+def _meet(tracer: Tracer, tensors: list[Tensor], rank: int, changed: Tensor | None) -> Tensor | None:
+    """Tie the operands' slots where they meet; return those of the result, None where they cannot be."""
+    slots, shapes = [], []
+    for tensor in tensors:
+        lead = (1,) * (rank - tensor.ndim)
+        slots.append(tracer.value(tensor).slots.reshape(*lead, *tracer.value(tensor).slots.shape))
+        shapes.append((*lead, *tensor.shape))
+    sizes = torch.broadcast_shapes(*(s.shape for s in slots)) if slots else ()
+    for own, shape in zip(slots, shapes, strict=True):
+        if any(size > 1 and own.shape[a] == 1 and shape[a] > 1 for a, size in enumerate(sizes)):
+            return None
+    # The operand that tells most channels apart leads; one changed in place keeps its slots.
+    order = sorted(range(len(slots)), key=lambda i: (tensors[i] is not changed, -slots[i].numel()))
+    lead_slots = slots[order[0]]
+    for index in order[1:]:
+        own = slots[index]
+        if own.numel() == 1 and lead_slots.numel() > 1:
+            tracer.pin(own, f"scales or shifts several channels in {tracer.here}")
+        elif any(own.shape[axis] == 1 < lead_slots.shape[axis] for axis in range(rank)) or any(
+            lead_slots.shape[axis] == 1 < own.shape[axis] for axis in range(rank)
+        ):
+            return None
+        else:
+            _tie_pairs(tracer, lead_slots, own)
+    return lead_slots
+
+
+def _tie_pairs(tracer: Tracer, first: Tensor, second: Tensor) -> None:
+    pairs = torch.stack([first.reshape(-1), second.reshape(-1)]).unique(dim=1)
+    for many, one in ((pairs[0], pairs[1]), (pairs[1], pairs[0])):
+        owners, counts = one.unique(return_counts=True)
+        once = len(many.unique()) == pairs.shape[1]
+        if once and len(owners) < len(one) and len(counts.unique()) == 1 and not (owners == FIXED).any():
+            # Each slot of the one is repeated over equally many of the other, as group by group.
+            tracer.pin(owners, f"scales or shifts several channels in {tracer.here}")
+            sets = many[one.argsort(stable=True)].reshape(len(owners), -1)
+            tracer.trace.equals.append(Equal(sets, tracer.here))
+            return
+    tracer.tie(pairs[0], pairs[1])
+
+
+def _meet_static(tracer: Tracer, tensor: Tensor, slots: Tensor, rank: int) -> None:
+    """A parameter or constant that meets channels is cut along with them, or holds them."""
+    shape = (1,) * (rank - tensor.ndim) + tuple(tensor.shape)
+    axes = [axis for axis in range(rank) if slots.shape[axis] > 1]
+    if all(shape[axis] == 1 for axis in axes):
+        return
+    source = tracer.value(tensor).source
+    ids = source.ids() if source else None
+    if source is None or ids is None or ids.shape != tensor.shape:
+        tracer.pin(slots, f"meets a constant of fixed size in {tracer.here}")
+        return
+    # Positions along other axes repeat the same slots: one of each is enough.
+    ids = ids.reshape(shape)
+    for axis in range(rank):
+        if slots.shape[axis] == 1:
+            ids = ids.narrow(axis, 0, 1)
+    ids, meeting = (x.reshape(-1) for x in torch.broadcast_tensors(ids, slots))
+    stride = 1
+    for axis in reversed(range(source.tensor.ndim)):
+        size = source.tensor.shape[axis]
+        position = (ids // stride) % size
+        stride *= size
+        if size == 1:
+            continue
+        order = torch.zeros(size, dtype=torch.int64).scatter_(0, position, meeting)
+        complete = len(position.unique()) == size
+        if complete and bool((order[position] == meeting).all()):
+            tracer.tie_axis(source.name, axis, order)
+            return
+    tracer.pin(slots, f"meets the parameter {source.name} in a way not followed in {tracer.here}")
+
+
+def _constant(
+    tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], slots: Tensor, out: Tensor
+) -> Tensor:
+    """The constants of a pointwise operation's result: the operation done to the operands' constants."""
+    nothing = unknown(slots)
+    operands = [x for x in _operands([args, kwargs]) if isinstance(x, Tensor)]
+    known = [tracer.value(x).constant for x in operands if not tracer.value(x).static]
+    product = _name(func) in ("mul", "mul_")
+    settled = (not c.isnan().all() for c in known)
+    if not out.is_floating_point() or torch.Tag.nondeterministic_seeded in func.tags:
+        return nothing
+    if not (any(settled) if product else all(settled)):
+        return nothing
+
+    def swap(item: Any) -> Any:
+        if isinstance(item, Tensor):
+            value = tracer.value(item)
+            array = item.detach() if value.static else value.constant
+            return array.double() if array.is_floating_point() else array
+        return [swap(x) for x in item] if isinstance(item, (list, tuple)) else item
+
+    plain = getattr(getattr(aten, _name(func).rstrip("_")), func._overloadname) if _in_place(func) else func
+    arguments = [swap(x) for x in args]
+    options = {key: swap(x) for key, x in kwargs.items() if key != "dtype"}
+    values = plain(*arguments, **options)
+    values = values[0] if isinstance(values, (list, tuple)) else values
+    if product:
+        for factor in arguments[:2]:
+            if isinstance(factor, Tensor):
+                values = torch.where(factor == 0, 0.0, values)
+    # What the operands do not know, a comparison inside the operation may have hidden.
+    unsure = torch.zeros((), dtype=torch.bool)
+    for value in known:
+        unsure = unsure | value.isnan()
+    if not product:
+        values = torch.where(unsure, torch.nan, values)
+    values = values.reshape((1,) * (slots.ndim - values.ndim) + values.shape)
+    for axis in range(slots.ndim):
+        if slots.shape[axis] == 1 and values.shape[axis] > 1:
+            level = values.narrow(axis, 0, 1)
+            values = torch.where((values == level).all(axis, keepdim=True), level, torch.nan)
+    values = values.expand(slots.shape)
+    return torch.where(values.isfinite(), values, torch.nan)
+
+
+def _overwrite(tracer: Tracer, changed: Tensor, operands: list[Tensor]) -> None:
+    """An operation in place changes whatever else lies in the same memory."""
+    value = tracer.value(changed)
+    others = [x for x in operands if x is not changed]
+    for alias in tracer.aliases(changed):
+        alias.constant, alias.inner = unknown(alias.slots), None
+        if value.static:
+            alias.static, alias.source = False, None
+    if value.static and tracer.aliases(changed):
+        for other in others:
+            tracer.pin(tracer.value(other).slots, f"is written into a buffer of fixed size in {tracer.here}")
+
+
+def copying(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+    """``copy_``: what is written takes the place of what was there."""
+    target, written = args[0], args[1]
+    if tracer.value(target).static:
+        _overwrite(tracer, target, [written])
+        tracer.pin(tracer.value(written).slots, f"is written into a buffer of fixed size in {tracer.here}")
+        tracer.give(result, fixed(result.ndim))
+        return
+    kept = tracer.value(target).slots
+    dynamic = [x for x in (target, written) if not tracer.value(x).static]
+    if _meet(tracer, dynamic, target.ndim, target) is None:
+        tracer.pin(kept, f"is overwritten by channels of another layout in {tracer.here}")
+        tracer.pin(tracer.value(written).slots, f"overwrites channels of another layout in {tracer.here}")
+    _overwrite(tracer, target, [])
+    tracer.give(result, Value(kept, unknown(kept)))
+
+
+def filling(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+    """``fill_`` and ``zero_`` on an activation."""
+    kept = tracer.value(args[0]).slots
+    _overwrite(tracer, args[0], [])
+    tracer.give(result, Value(kept, unknown(kept)))
+
+
+# --- Layers ------------------------------------------------------------------------------------------------
+
+
+def convolution(
+    tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor
+) -> None:
+    """Convolutions of every rank, transposed ones included."""
+    x, weight, bias, stride, padding, _, transposed, output_padding, groups = args
+    padded = any(padding)
+    if transposed:
+        padded = padded or any(output_padding) or any(s > 1 for s in stride)
+        padded = padded or any(k > 1 for k in weight.shape[2:])
+    source = _whole(tracer, weight)
+    channels = x.shape[1]
+    depthwise = not transposed and groups == channels and groups > 1
+    if source is None or (transposed and groups > 1) or not _direct_bias(tracer, bias):
+        why = "of a grouped transposed convolution" if transposed and groups > 1 else "computed while it runs"
+        _stay(tracer, [x], result, f"goes through {tracer.here}, whose weight is {why}")
+        return
+    slots, constant = _along(tracer, tracer.value(x), 1, channels)
+    taps = weight.detach().flatten(2)
+    if depthwise:
+        outs = _depthwise(tracer, source, bias, weight.shape[0] // channels, slots)
+        values = _depthwise_constant(taps, bias, padded, constant.repeat_interleave(len(outs) // channels))
+        blocked = values.isnan() & ~constant.isnan().repeat_interleave(len(outs) // channels)
+    else:
+        contraction = _contraction(
+            tracer, source, bias, (1, 0) if transposed else (0, 1), groups, slots, constant, padded=padded
+        )
+        rows = taps.transpose(0, 1) if transposed else taps
+        outs = contraction.outs
+        values, blocked = _contracted(rows, bias, groups, padded, constant)
+        contraction.result = along(1, result.ndim, outs, values)
+    if padded:
+        tracer.note(
+            outs[blocked], f"the zero padding of {source.name.rpartition('.')[0]} reaches its constant"
+        )
+    made = along(1, result.ndim, outs, values)
+    if not depthwise:
+        made.maker = source.name
+        contraction.result = made
+    tracer.give(result, made)
+
+
+def _depthwise(tracer: Tracer, source: Source, bias: Tensor | None, multiplier: int, slots: Tensor) -> Tensor:
+    outs = slots.repeat_interleave(multiplier)
+    tracer.trace.depthwise.add(source.name)
+    tracer.tie_axis(source.name, 0, outs)
+    if bias is not None:
+        tracer.tie_axis(_source_name(tracer, bias), 0, outs)
+    return outs
+
+
+def _depthwise_constant(taps: Tensor, bias: Tensor | None, padded: bool, constant: Tensor) -> Tensor:
+    weight = taps.double().sum((1, 2))
+    zero = (taps == 0).all(2).all(1)
+    settled = zero | (constant == 0)
+    if not padded:
+        settled = settled | ~constant.isnan()
+    values = torch.where(zero | (constant == 0), 0.0, weight * constant)
+    values = values if bias is None else values + bias.detach().double()
+    return torch.where(settled, values, torch.nan)
+
+
+def _contraction(
+    tracer: Tracer, source: Source, bias: Tensor | None, axes: tuple[int, int], groups: int,
+    slots: Tensor, constant: Tensor, *, padded: bool,
+) -> Contraction:  # fmt: skip
+    """The record of a weight, made or met again."""
+    name = source.name
+    found = tracer.trace.contractions.get(name)
+    if found is not None:
+        tracer.tie(found.ins, slots)
+        found.constants = torch.where(found.constants == constant, constant, torch.nan)
+        found.padded |= padded
+        found.calls += 1
+        return found
+    count = source.tensor.shape[axes[0]] * (groups if axes[0] == 1 else 1)
+    outs = tracer.filters(name, count)
+    owner, attribute = tracer.owners[name]
+    can_add = bias is not None or (isinstance(owner, _MODULES_WITH_BIAS) and attribute == "weight")
+    bias_name = None if bias is None else _source_name(tracer, bias)
+    found = Contraction(name, bias_name, *axes, groups, slots, outs, constant, padded, can_add)
+    tracer.trace.contractions[name] = found
+    if bias_name is not None:
+        tracer.tie_axis(bias_name, 0, outs)
+    if groups > 1:
+        where = f"the groups of {found.layer}"
+        tracer.trace.equals.append(Equal(slots.reshape(groups, -1), where, outs.reshape(groups, -1)))
+    return found
+
+
+def _contracted(
+    rows: Tensor, bias: Tensor | None, groups: int, padded: bool, constant: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Constants of what (filters, inputs per group, taps) make, and which filters only padding unsettles."""
+    unset = constant.isnan().reshape(groups, -1)
+    uneven = (~unset & (constant.reshape(groups, -1) != 0)) if padded else torch.zeros_like(unset)
+    if unset.all():
+        live, spoilt = rows.flatten(1).any(1), torch.zeros(len(rows), dtype=torch.bool)
+    else:
+        reads = rows.any(2).reshape(groups, -1, rows.shape[1])
+        live = (reads & unset[:, None]).any(2).reshape(-1)
+        spoilt = (reads & uneven[:, None]).any(2).reshape(-1) & ~live
+    values = torch.zeros(len(rows), dtype=torch.float64)
+    given = constant.nan_to_num(0.0)
+    if not padded and given.any():
+        sums = rows.sum(2, dtype=torch.float64).reshape(groups, -1, rows.shape[1])
+        values = torch.einsum("gok,gk->go", sums, given.reshape(groups, -1)).reshape(-1)
+    values = values if bias is None else values + bias.detach().double()
+    return torch.where(live | spoilt, torch.nan, values), spoilt
+
+
+def linear(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor) -> None:
+    """``addmm`` and ``mm`` with a weight: linear layers."""
+    bias, x, weight = args if _name(func) == "addmm" else (None, *args)
+    value, source = tracer.value(x), tracer.value(weight).source
+    moves = len(source.moves) if source else 2
+    transposed = bool(moves)
+    usable = source is not None and source.tensor.ndim == 2 and moves < 2 and not value.static
+    if not usable or source is None or kwargs or not _direct_bias(tracer, bias) or (
+        transposed and weight.shape != source.tensor.t().shape
+    ):  # fmt: skip
+        _stay(tracer, [args], result, f"goes through {tracer.here}, a product with what is not a weight")
+        return
+    slots, constant = _along(tracer, value, 1, x.shape[1])
+    axes = (0, 1) if transposed else (1, 0)
+    contraction = _contraction(tracer, source, bias, axes, 1, slots, constant, padded=False)
+    values, _ = _contracted(weight.detach().t().unsqueeze(2), bias, 1, False, constant)
+    made = along(1, 2, contraction.outs, values)
+    made.maker = source.name
+    contraction.result = made
+    tracer.give(result, made)
+
+
+def batch_norm(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+    """Batch norm, and instance norm, which is a batch norm by statistics of the batch at hand."""
+    x, weight, bias, mean, variance, training, _, epsilon = args
+    value = tracer.value(x)
+    slots, constant = _along(tracer, value, 1, x.shape[1])
+    for tensor in (weight, bias, mean, variance):
+        if tensor is not None:
+            shaped = slots.reshape(1, -1)
+            _meet_static(tracer, tensor, shaped, 2)
+    live = training or mean is None
+    gain = torch.ones(()) if weight is None else weight.detach().double()
+    shift = torch.zeros(()) if bias is None else bias.detach().double()
+    if live:  # a constant channel is its own mean
+        values = torch.where(constant.isnan() & (gain != 0), torch.nan, shift.expand(len(slots)))
+    else:
+        scale = gain / torch.sqrt(variance.double() + epsilon)
+        values = torch.where(gain == 0, shift, (constant - mean.double()) * scale + shift)
+        source = tracer.value(mean).source
+        if value.maker and source and not source.moves:
+            tracer.trace.contractions[value.maker].norm = source.name
+    made = along(1, x.ndim, slots, values.double())
+    tracer.give(result[0], made)
+    for extra in result[1:]:
+        tracer.give(extra, along(0, 1, slots, unknown(slots)) if extra.numel() else fixed(1))
+
+
+def embedding(
+    tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor
+) -> None:
+    """A table of vectors, read by indices."""
+    source = _whole(tracer, args[0])
+    if source is None:
+        opaque(tracer, func, args, kwargs, result)
+        return
+    slots = tracer.trace.axes.get((source.name, 1))
+    if slots is None:
+        slots = tracer.filters(source.name, args[0].shape[1])
+    tracer.tie_axis(source.name, 1, slots)
+    values = torch.where((args[0] == 0).all(0), 0.0, torch.nan).double()
+    tracer.give(result, along(result.ndim - 1, result.ndim, slots, values))
+
+
+def pooling(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+    """Poolings, resizings and paddings that keep a constant map constant."""
+    x, name = args[0], _name(func)
+    out = result[0] if isinstance(result, (list, tuple)) else result
+    value = tracer.value(x)
+    slots, constant = value.slots, value.constant
+    if value.inner is not None and name.startswith("max_pool"):
+        constant = value.inner
+    if name.startswith("avg_pool"):
+        padding, counted = _argument(args, 3, (0,)), _argument(args, 5, True)
+        if (any(padding) and counted) or _argument(args, 6, None) is not None:
+            constant = _only_zeros(tracer, slots, constant, "padded average pooling")
+    spatial = next(int(digit) for digit in "123" if f"{digit}d" in name)
+    slots, constant, tied = collapse(slots, constant, range(x.ndim - spatial))
+    tracer.tie(tied[0], tied[1])
+    tracer.give(out, Value(slots, constant))
+    _give_extras(tracer, result, slots)
+
+
+def padding(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor) -> None:
+    """Padding with a number."""
+    x, amounts, number = args[0], args[1], float(_argument(args, 2, 0.0))
+    value = tracer.value(x)
+    tracer.step.strict = False
+    sizes = list(value.slots.shape)
+    new = list(amounts)
+    for index in range(len(amounts) // 2):
+        axis = x.ndim - 1 - index
+        if any(amounts[2 * index : 2 * index + 2]):
+            if sizes[axis] == 1:
+                new[2 * index : 2 * index + 2] = [0, 0]
+                if x.shape[axis] > 1 and axis == 1:
+                    tracer.pin(value.slots, f"is padded with more channels in {tracer.here}")
+    if not any(new):
+        same = value.constant == number
+        constant = torch.where(same, value.constant, torch.nan)
+        padded = Value(value.slots, constant)
+        if math.isinf(number) and number < 0:
+            padded.inner = value.constant
+        else:
+            tracer.note(
+                value.slots[~same & ~value.constant.isnan()], f"its constant is padded in {tracer.here}"
+            )
+        tracer.give(result, padded)
+        return
+    slots = torch.nn.functional.pad(value.slots, new, value=FIXED)
+    constant = torch.nn.functional.pad(value.constant, new, value=number)
+    if new != list(amounts):
+        constant = torch.where(constant == number, constant, torch.nan)
+    tracer.give(result, Value(*compress(slots, constant)))
+
+
+def reduction(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+    """Means, sums, maxima and norms along axes."""
+    x, name = args[0], _name(func)
+    out = result[0] if isinstance(result, (list, tuple)) else result
+    value = tracer.value(x)
+    place = 2 if name == "linalg_vector_norm" else 1
+    dims = _argument(args, place, kwargs.get("dim"))
+    keep = bool(_argument(args, place + 1, kwargs.get("keepdim", False)))
+    if dims is None or dims == []:
+        dims = list(range(x.ndim))
+    dims = [int(d) % max(x.ndim, 1) for d in (dims if isinstance(dims, (list, tuple)) else [dims])]
+    if any(value.slots.shape[d] > 1 for d in dims):
+        _stay(tracer, [x], result, f"is summed up with other channels in {tracer.here}")
+        return
+    constant = value.constant
+    if name not in ("mean", "amax", "amin", "max", "min"):
+        constant = _only_zeros(tracer, value.slots, constant, name)
+    slots = value.slots
+    if not keep:
+        rest = [size for axis, size in enumerate(slots.shape) if axis not in dims]
+        slots, constant = slots.reshape(rest), constant.reshape(rest)
+    tracer.give(out, Value(slots, constant))
+    _give_extras(tracer, result, slots)
+
+
+def normalising(
+    tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
+) -> None:
+    """Softmax and layer norm: harmless to channels unless along them."""
+    x = args[0]
+    value = tracer.value(x)
+    if _name(func) == "native_layer_norm":
+        dims = list(range(x.ndim - len(args[1]), x.ndim))
+    else:
+        dims = [int(args[1]) % x.ndim]
+    if any(value.slots.shape[d] > 1 for d in dims):
+        _stay(tracer, [x], result, f"is normalised together with other channels in {tracer.here}")
+        return
+    out = result[0] if isinstance(result, (list, tuple)) else result
+    tracer.give(out, Value(value.slots, unknown(value.slots)))
+    _give_extras(tracer, result, value.slots)
+
+
+# --- Helpers -----------------------------------------------------------------------------------------------
+
+
+def _static(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+    """What no input has touched; a rearranged parameter is remembered as one."""
+    operands = [x for x in _operands([args, kwargs]) if isinstance(x, Tensor)]
+    source = tracer.value(operands[0]).source if len(operands) == 1 else None
+    if _in_place(func):
+        # Writing a constant changes a view's neighbours too, but they hold no channel.
+        tracer.give(result, fixed(result.ndim, static=True))
+        return
+    if source is not None and operands[0] is args[0] and isinstance(result, Tensor):
+        if _name(func) in (*MOVEMENTS, "clone"):
+            source = source.moved(lambda ids: func(ids.contiguous(), *args[1:], **kwargs))
+        elif torch.Tag.pointwise not in func.tags or result.shape != operands[0].shape:
+            source = None
+        tracer.give(result, fixed(result.ndim, static=True, source=source))
+        return
+    for tensor in _operands(result):
+        tracer.give(tensor, fixed(tensor.ndim, static=True))
+
+
+def _stay(tracer: Tracer, inputs: Any, result: Any, reason: str) -> None:
+    for tensor in _operands(inputs):
+        tracer.pin(tracer.value(tensor).slots, reason)
+    for tensor in _operands(result):
+        tracer.give(tensor, fixed(tensor.ndim))
+
+
+def _give_extras(tracer: Tracer, result: Any, slots: Tensor) -> None:
+    """What an operation gives beside its result, such as the places of maxima, lies in the same channels."""
+    for extra in result[1:] if isinstance(result, (list, tuple)) else ():
+        tracer.give(extra, Value(slots, unknown(slots)) if extra.ndim == slots.ndim else fixed(extra.ndim))
+
+
+def _along(tracer: Tracer, value: Value, axis: int, size: int) -> tuple[Tensor, Tensor]:
+    slots, constant, tied = collapse(value.slots, value.constant, [axis])
+    tracer.tie(tied[0], tied[1])
+    return slots.reshape(-1).expand(size), constant.reshape(-1).expand(size)
+
+
+def _only_zeros(tracer: Tracer, slots: Tensor, constant: Tensor, what: str) -> Tensor:
+    tracer.note(slots[(constant != 0) & ~constant.isnan()], f"its constant changes in {tracer.here} ({what})")
+    return torch.where(constant == 0, constant, torch.nan)
+
+
+def _whole(tracer: Tracer, tensor: Tensor) -> Source | None:
+    """The parameter that a tensor is, unchanged."""
+    source = tracer.value(tensor).source
+    return source if source is not None and not source.moves and source.name in tracer.owners else None
+
+
+def _direct_bias(tracer: Tracer, bias: Tensor | None) -> bool:
+    return bias is None or _whole(tracer, bias) is not None
+
+
+def _source_name(tracer: Tracer, tensor: Tensor) -> str:
+    source = _whole(tracer, tensor)
+    assert source is not None
+    return source.name
+
+
+def _argument(args: Sequence[Any], index: int, default: Any) -> Any:
+    return args[index] if len(args) > index else default
+
+
+def _operands(tree: Any) -> Iterable[Any]:
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, (list, tuple)):
+        for item in tree:
+            yield from _operands(item)
+    elif isinstance(tree, dict):
+        yield from _operands(list(tree.values()))
+
+
+def _name(func: Any) -> str:
+    return str(func.overloadpacket.__name__)
+
+
+def _in_place(func: Any) -> bool:
+    name = _name(func)
+    return name.endswith("_") and not name.endswith("__")
+
+
+RESHAPES = ("view", "_unsafe_view", "_reshape_alias", "reshape")
+
+MOVEMENTS = (
+    *RESHAPES, "permute", "transpose", "t", "unsqueeze", "squeeze",
+    "slice", "select", "split", "split_with_sizes", "unbind", "expand", "flip", "roll", "repeat", "detach",
+    "alias", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle",
+)  # fmt: skip
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(MOVEMENTS, movement),
+    **dict.fromkeys(("clone", "_to_copy", "lift_fresh"), passing),
+    **dict.fromkeys(("hardswish", "hardswish_", "_prelu_kernel", "log_sigmoid_forward"), pointwise),
+    **dict.fromkeys(("cat", "stack"), joining),
+    "copy_": copying,
+    **dict.fromkeys(("fill_", "zero_"), filling),
+    "convolution": convolution,
+    **dict.fromkeys(("addmm", "mm"), linear),
+    "native_batch_norm": batch_norm,
+    "embedding": embedding,
+    **dict.fromkeys(
+        ("max_pool2d_with_indices", "max_pool3d_with_indices", "avg_pool1d", "avg_pool2d", "avg_pool3d",
+         "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_max_pool2d", "adaptive_max_pool3d",
+         "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d",
+         "replication_pad2d", "replication_pad3d", "upsample_nearest1d", "upsample_nearest2d",
+         "upsample_nearest3d", "upsample_linear1d", "upsample_bilinear2d", "upsample_bicubic2d",
+         "upsample_trilinear3d", "_upsample_nearest_exact2d", "_upsample_bilinear2d_aa"),
+        pooling,
+    ),
+    "constant_pad_nd": padding,
+    **dict.fromkeys(("mean", "sum", "amax", "amin", "max", "min", "var", "linalg_vector_norm"), reduction),
+    **dict.fromkeys(("_softmax", "_log_softmax", "native_layer_norm"), normalising),
+}  # fmt: skip
+"""Operation's name → its rule. Pointwise operations need none."""

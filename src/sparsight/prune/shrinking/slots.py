@@ -1,0 +1,135 @@
+"""Slots: which channel of which layer every element of an activation comes from.
+
+Each channel that a layer makes is a *slot*, a positive integer. An activation is followed as an array of
+slots of the activation's own rank, with size 1 along every axis on which the slot does not change: a map
+(N, C, H, W) has slots (1, C, 1, 1). What moves data (a reshape, a concatenation, a channel shuffle) is
+followed by doing the same to the array of slots. Slot 0 stands for what cannot change.
+
+Beside its slot, each position has a constant: the value that the channel has whatever the input of the
+network is, or NaN where there is no such value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+FIXED = 0
+"""The slot of whatever cannot be removed and is not worth telling apart."""
+
+MAX_IDS = 1 << 24
+"""Largest parameter that is followed element by element; only small ones are used other than as weights."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A tensor that is a parameter or buffer, or that merely rearranges its elements."""
+
+    name: str
+    tensor: Tensor
+    moves: tuple[Callable[[Tensor], Tensor], ...] = ()
+
+    def moved(self, move: Callable[[Tensor], Tensor]) -> Source:
+        """This source rearranged once more."""
+        return Source(self.name, self.tensor, (*self.moves, move))
+
+    def ids(self) -> Tensor | None:
+        """For each element, its position in the flattened parameter; None if the parameter is too large."""
+        if self.tensor.numel() > MAX_IDS:
+            return None
+        ids = torch.arange(self.tensor.numel()).view(self.tensor.shape)
+        for move in self.moves:
+            ids = move(ids)
+        return ids
+
+
+@dataclass(eq=False)
+class Value:
+    """What is known of one tensor of the executed network.
+
+    Attributes:
+        slots: int64, of the tensor's rank, each axis full or of size 1.
+        constant: float64, shaped like ``slots``; NaN where the channel follows the input.
+        static: whether the tensor depends on no input of the network.
+        source: the parameter that a static tensor shows.
+        inner: the constants inside a border of -inf, which a max pooling will take off again.
+        maker: name of the weight whose convolution or product made this tensor.
+        uses: how many operations have read it.
+    """
+
+    slots: Tensor
+    constant: Tensor
+    static: bool = False
+    source: Source | None = None
+    inner: Tensor | None = None
+    maker: str | None = None
+    uses: int = 0
+
+    @property
+    def axes(self) -> list[int]:
+        """Axes along which the slot changes."""
+        return [axis for axis, size in enumerate(self.slots.shape) if size > 1]
+
+    def vector(self, axis: int, size: int) -> tuple[Tensor, Tensor]:
+        """Slots and constants along ``axis``; the caller has collapsed all others."""
+        return (
+            self.slots.reshape(-1).expand(size) if self.slots.numel() == 1 else self.slots.reshape(size),
+            self.constant.reshape(-1).expand(size)
+            if self.constant.numel() == 1
+            else self.constant.reshape(size),
+        )
+
+
+def unknown(slots: Tensor) -> Tensor:
+    """Constants of channels that all follow the input."""
+    return torch.full(slots.shape, torch.nan, dtype=torch.float64)
+
+
+def fixed(rank: int, *, static: bool = False, source: Source | None = None) -> Value:
+    """A tensor of ``rank`` axes none of which can change."""
+    slots = torch.zeros((1,) * rank, dtype=torch.int64)
+    return Value(slots, unknown(slots), static, source)
+
+
+def along(axis: int, rank: int, slots: Tensor, constant: Tensor) -> Value:
+    """A tensor of ``rank`` axes whose slots lie along one of them."""
+    shape = [1] * rank
+    shape[axis] = len(slots)
+    return Value(slots.reshape(shape), constant.reshape(shape))
+
+
+def compress(slots: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
+    """Cut every axis along which the slot does not change to size 1.
+
+    A constant that changes along such an axis is none: a channel must have one value everywhere.
+    """
+    for axis, size in enumerate(slots.shape):
+        if size > 1 and bool((slots == slots.narrow(axis, 0, 1)).all()):
+            constant = _level(constant, axis)
+            slots = slots.narrow(axis, 0, 1)
+    return slots, constant
+
+
+def collapse(slots: Tensor, constant: Tensor, axes: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Let slots change along ``axes`` only, as for an operation that mixes positions along all others.
+
+    Returns:
+        The slots at the first position along the other axes, their constants, and (2, n) pairs of slots that
+        now share a channel.
+    """
+    first = slots
+    for axis in range(slots.ndim):
+        if axis not in axes and slots.shape[axis] > 1:
+            first = first.narrow(axis, 0, 1)
+            constant = _level(constant, axis)
+    if first.shape == slots.shape:
+        return slots, constant, slots.new_empty(2, 0)
+    return first, constant, torch.stack([first.expand_as(slots), slots]).reshape(2, -1)
+
+
+def _level(constant: Tensor, axis: int) -> Tensor:
+    level = constant.narrow(axis, 0, 1)
+    return torch.where((constant == level).all(axis, keepdim=True), level, torch.nan)

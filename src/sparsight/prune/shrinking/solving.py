@@ -1,0 +1,235 @@
+"""Which channels can go: from what a run told to a set of slots to remove."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+
+from sparsight.prune.shrinking.slots import FIXED
+from sparsight.prune.shrinking.tracing import Contraction, Equal, Trace
+
+
+@dataclass
+class Rules:
+    """What was learnt from plans that failed: the network's own code fixes more than its operations show.
+
+    Attributes:
+        pins: further slots that must stay, with the reason.
+        aligned: numbers of the sets in ``Trace.equals`` that must lose the same positions.
+    """
+
+    pins: list[tuple[Tensor, str]] = field(default_factory=list)
+    aligned: set[int] = field(default_factory=set)
+
+
+@dataclass
+class Plan:
+    """What stays.
+
+    Attributes:
+        kept: bool per slot.
+        classes: per slot, the number of the class of slots that stand or fall with it.
+        reasons: class → why it stays though it is dead.
+    """
+
+    kept: Tensor
+    classes: Tensor
+    reasons: dict[int, str]
+
+
+class Solver:
+    """Finds the channels that nothing needs, then gives back those that the network's form asks for.
+
+    A channel is needed when it is pinned or when some needed filter reads it and it is not constant: what is
+    constant can be folded into that filter's bias. Channels of one class stand or fall together.
+    """
+
+    def __init__(self, trace: Trace, weights: Mapping[str, Tensor], rules: Rules) -> None:
+        self.trace = trace
+        self.rules = rules
+        self.classes = _classes(trace)
+        self.count = int(self.classes.max()) + 1
+        self.reasons: dict[int, str] = {}
+        self.pinned = torch.zeros(self.count, dtype=torch.bool)
+        self.pinned[self.classes[FIXED]] = True
+        for slots, reason in (*trace.pins, *rules.pins):
+            classes = self.classes[slots].unique()
+            self.pinned[classes] = True
+            for number in classes.tolist():
+                self.reasons.setdefault(number, reason)
+        self.reads = {name: reading(c, weights[name]) for name, c in trace.contractions.items()}
+        self.needed = self.pinned.clone()
+        self._need()
+        self.kept = self.needed.clone()
+
+    def solve(self, round_to: int | None) -> Plan:
+        """Remove all that is not needed, but for what widths, groups and constants ask back."""
+        changed = True
+        while changed:
+            before = int(self.kept.sum())
+            for contraction in self.trace.contractions.values():
+                for slots in (contraction.outs, contraction.ins):
+                    self._keep_one(slots, contraction.layer)
+                self._keep_carriers(contraction)
+            for (name, _), slots in self.trace.axes.items():
+                self._keep_one(slots, name.rpartition(".")[0])
+            for index, equal in enumerate(self.trace.equals):
+                self._keep_equal(equal, aligned=index in self.rules.aligned)
+            if round_to:
+                for contraction in self.trace.contractions.values():
+                    self._round(contraction.outs, round_to)
+            changed = int(self.kept.sum()) != before
+        return Plan(self.kept[self.classes], self.classes, self.reasons)
+
+    # --- What is needed --------------------------------------------------------------------------------
+
+    def _need(self) -> None:
+        """Spread need from the outputs backwards until nothing changes."""
+        pending = [c for c in reversed(self.trace.contractions.values())]
+        done: dict[str, int] = {}
+        changed = True
+        while changed:
+            changed = False
+            for contraction in pending:
+                rows = self.needed[self.classes[contraction.outs]]
+                if done.get(contraction.name) == (total := int(rows.sum())):
+                    continue
+                done[contraction.name] = total
+                wanted = self._read(contraction, rows) & ~self._foldable(contraction)
+                classes = self.classes[contraction.ins[wanted]]
+                fresh = classes[~self.needed[classes]].unique()
+                if len(fresh):
+                    changed = True
+                    self.needed[fresh] = True
+                    for number in fresh.tolist():
+                        self.reasons.setdefault(number, f"{contraction.layer} reads what it is summed with")
+
+    def _read(self, contraction: Contraction, rows: Tensor) -> Tensor:
+        """Which input channels these filters read."""
+        reads = self.reads[contraction.name]  # (groups, filters, inputs)
+        if bool(rows.all()):
+            return reads.any(1).reshape(-1)
+        if contraction.groups == 1:
+            return reads[0][rows].any(0)
+        return (reads & rows.reshape(contraction.groups, -1, 1)).any(1).reshape(-1)
+
+    def _foldable(self, contraction: Contraction) -> Tensor:
+        constants = contraction.constants
+        if contraction.can_add or contraction.norm or contraction.padded:
+            return ~constants.isnan()
+        return constants == 0
+
+    # --- What is given back ----------------------------------------------------------------------------
+
+    def _keep(self, classes: Tensor, reason: str) -> None:
+        for number in classes.tolist():
+            self.kept[number] = True
+            self.reasons.setdefault(number, reason)
+
+    def _gone(self, slots: Tensor) -> Tensor:
+        """Classes among these slots that are to be removed, each once, in order of their slots."""
+        classes = self.classes[slots]
+        classes = classes[~self.kept[classes]]
+        return torch.tensor(list(dict.fromkeys(classes.tolist())), dtype=torch.int64)
+
+    def _keep_one(self, slots: Tensor, layer: str) -> None:
+        if len(slots) and not self.kept[self.classes[slots]].any():
+            self._keep(self._gone(slots)[:1], f"is the last channel of {layer}")
+
+    def _keep_carriers(self, contraction: Contraction) -> None:
+        """Where zero padding keeps constants out of the bias, one constant channel stays for the others."""
+        if not contraction.padded:
+            return
+        rows = self.needed[self.classes[contraction.outs]]
+        uneven = ~contraction.constants.isnan() & (contraction.constants != 0)
+        read = self._read(contraction, rows)
+        kept = self.kept[self.classes[contraction.ins]]
+        for group in torch.arange(len(uneven)).chunk(contraction.groups):
+            lost = group[(uneven & read & ~kept)[group]]
+            if len(lost) and not (uneven & kept)[group].any():
+                best = lost[contraction.constants[lost].abs().argmax()]
+                self._keep(
+                    self.classes[contraction.ins[best : best + 1]],
+                    f"carries the constants of {len(lost)} dead channels past the zero padding of "
+                    f"{contraction.layer}",
+                )
+                kept = self.kept[self.classes[contraction.ins]]
+
+    def _keep_equal(self, equal: Equal, *, aligned: bool) -> None:
+        reason = f"keeps {equal.where} equal"
+        if aligned:
+            kept = self.kept[self.classes[equal.sets]]
+            self._keep(self._gone(equal.sets[kept.any(0).expand_as(kept)]), reason)
+            return
+        present = torch.ones(len(equal.sets), dtype=torch.bool)
+        if equal.outs is not None:
+            outs = self.kept[self.classes[equal.outs]]
+            present = self.kept[self.classes[equal.sets]].any(1) | outs.any(1)
+            self._level(equal.outs[present], reason)
+        self._level(equal.sets[present], reason)
+
+    def _level(self, sets: Tensor, reason: str) -> None:
+        """Raise every set to as many kept positions as the fullest."""
+        counts = self.kept[self.classes[sets]].sum(1)
+        if not len(counts) or bool((counts == counts.max()).all()):
+            return
+        for row in sets[counts < counts.max()]:
+            missing = int(counts.max() - self.kept[self.classes[row]].sum())
+            if missing > 0:
+                self._keep(self._gone(row)[:missing], reason)
+
+    def _round(self, slots: Tensor, multiple: int) -> None:
+        width = int(self.kept[self.classes[slots]].sum())
+        missing = min(-(-width // multiple) * multiple, len(slots)) - width
+        if missing > 0:
+            self._keep(self._gone(slots)[:missing], f"makes the width a multiple of {multiple}")
+
+
+def reading(contraction: Contraction, weight: Tensor) -> Tensor:
+    """Whether each filter reads each input channel: bool (groups, filters, inputs), per group."""
+    if contraction.out_axis == 1:
+        weight = weight.transpose(0, 1)
+    used = weight.detach().flatten(2).any(2) if weight.ndim > 2 else weight.detach() != 0
+    return used.reshape(contraction.groups, -1, used.shape[1])
+
+
+def _classes(trace: Trace) -> Tensor:
+    edges = torch.cat([torch.empty(2, 0, dtype=torch.int64), *trace.edges], dim=1).numpy()
+    graph = coo_array((np.ones(edges.shape[1], dtype=np.bool_), edges), shape=(trace.slots, trace.slots))
+    _, labels = connected_components(graph, directed=False)
+    return torch.from_numpy(labels.astype(np.int64))
+
+
+def learn(trace: Trace, plan: Plan, rules: Rules, step: int, reason: str) -> bool:
+    """Add what a failed plan taught; False if nothing is left to learn.
+
+    The operation at which the shrunk network went wrong, or one shortly before it, fixes something that
+    the plan changed: sets of equal size are first made to lose the same positions, then kept whole.
+    """
+    for index in range(min(step, len(trace.steps) - 1), -1, -1):
+        slots = _concerned(trace.steps[index].inputs, plan)
+        if not len(slots):
+            continue
+        classes = plan.classes[slots]
+        cuts = {
+            n for n, equal in enumerate(trace.equals) if torch.isin(plan.classes[equal.sets], classes).any()
+        }
+        if cuts - rules.aligned:
+            rules.aligned |= cuts
+            return True
+        where = trace.steps[index].where or "the forward pass"
+        rules.pins.append((slots, f"has a size written into the code of {where} ({reason})"))
+        return True
+    return False
+
+
+def _concerned(inputs: Iterable[tuple[Tensor, torch.Size]], plan: Plan) -> Tensor:
+    """Slots of these inputs, where the plan removes any of them; else none."""
+    slots = torch.cat([torch.empty(0, dtype=torch.int64), *(own.reshape(-1) for own, _ in inputs)]).unique()
+    return slots if not bool(plan.kept[slots].all()) else slots[:0]

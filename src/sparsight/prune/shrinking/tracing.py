@@ -1,0 +1,450 @@
+"""Running a network once, and writing down where every channel of every activation comes from.
+
+The network is run on its example inputs; below PyTorch's composite functions, each operation passes through
+``Tracer``, which looks up the rule of that operation in ``rules``. Nothing depends on how the network is
+written: what is seen is what runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakIdKeyDictionary
+
+from sparsight.errors import SparsightError
+from sparsight.prune.shrinking.slots import FIXED, Source, Value, fixed, unknown
+
+_MODULES_WITH_BIAS = (nn.Linear, nn.modules.conv._ConvNd)
+
+
+@dataclass
+class Contraction:
+    """A weight that mixes channels: of a convolution (not a depthwise one) or of a linear layer.
+
+    Attributes:
+        name: the weight's name in the model.
+        bias: the bias's name, or None.
+        out_axis: axis of the weight along which its filters lie.
+        in_axis: axis along which its input channels (those of one group) lie.
+        groups: groups of the convolution.
+        ins: slot of each input channel, all groups'.
+        outs: slot of each filter.
+        constants: value of each input channel where it is the same whatever the input, in every call.
+        padded: whether zero padding (or a stride in a transposed convolution) makes what a constant input
+            gives differ from place to place.
+        calls: how many times it ran.
+        result: the activation it made, the last time.
+        norm: name of the running mean of a batch norm that alone reads what this makes.
+        can_add: whether there is a place for a bias.
+    """
+
+    name: str
+    bias: str | None
+    out_axis: int
+    in_axis: int
+    groups: int
+    ins: Tensor
+    outs: Tensor
+    constants: Tensor
+    padded: bool
+    can_add: bool
+    calls: int = 1
+    result: Value | None = None
+    norm: str | None = None
+
+    @property
+    def layer(self) -> str:
+        """The module's name."""
+        return self.name.rpartition(".")[0]
+
+
+@dataclass(frozen=True)
+class Equal:
+    """Sets of slots that must keep equally many, because the network cuts a tensor into equal parts.
+
+    Attributes:
+        sets: (n, m) slots.
+        where: what cuts them.
+        outs: of a grouped convolution, its (n, k) filters; a group that loses all of both may go altogether.
+    """
+
+    sets: Tensor
+    where: str
+    outs: Tensor | None = None
+
+
+@dataclass
+class Step:
+    """One operation that ran.
+
+    Attributes:
+        name: of the operation.
+        where: the innermost module.
+        strict: whether its inputs meet position by position, so that their order counts.
+        inputs: slots and shape of each input that depends on the network's.
+        outputs: the same of each output.
+    """
+
+    name: str
+    where: str
+    strict: bool = True
+    inputs: list[tuple[Tensor, torch.Size]] = field(default_factory=list)
+    outputs: list[tuple[Tensor, torch.Size]] = field(default_factory=list)
+
+
+@dataclass
+class Trace:
+    """All that one run of the network told.
+
+    Attributes:
+        steps: the operations in order.
+        contractions: by weight name, in order of first use.
+        axes: (parameter name, axis) → slot of each position along it, for parameters used channel by channel.
+        depthwise: names of the weights of depthwise convolutions.
+        edges: (2, n) arrays of slots that stand or fall together.
+        pins: (slots, reason) that must stay.
+        notes: (slots, reason) why a dead channel is not constant.
+        equals: sets that must keep equally many.
+        inputs: slots along axis 1 of each input tensor.
+        outputs: what the network returned, flattened.
+        slots: how many slots there are, slot 0 included.
+    """
+
+    steps: list[Step] = field(default_factory=list)
+    contractions: dict[str, Contraction] = field(default_factory=dict)
+    axes: dict[tuple[str, int], Tensor] = field(default_factory=dict)
+    depthwise: set[str] = field(default_factory=set)
+    edges: list[Tensor] = field(default_factory=list)
+    pins: list[tuple[Tensor, str]] = field(default_factory=list)
+    notes: list[tuple[Tensor, str]] = field(default_factory=list)
+    equals: list[Equal] = field(default_factory=list)
+    inputs: list[Tensor] = field(default_factory=list)
+    outputs: list[Tensor] = field(default_factory=list)
+    slots: int = 1
+
+
+class ConflictError(Exception):
+    """A shrunk network does not run as the plan said.
+
+    Attributes:
+        step: number of the operation at which that was seen.
+    """
+
+    def __init__(self, step: int, reason: str) -> None:
+        super().__init__(reason)
+        self.step = step
+
+
+class Tracer(TorchDispatchMode):
+    """Follows one run of a network. With ``before``, the run is of a shrunk network and is checked against it.
+
+    Args:
+        model: the network, in evaluation mode.
+        before: the trace of the network as it was.
+        kept: bool per slot of ``before``.
+    """
+
+    def __init__(self, model: nn.Module, before: Trace | None = None, kept: Tensor | None = None) -> None:
+        super().__init__()
+        self.trace = Trace()
+        self.before = before
+        self.kept = kept if kept is not None else torch.ones(1, dtype=torch.bool)
+        self.step = Step("", "")
+        self.values: Any = WeakIdKeyDictionary()
+        self.memory: dict[int, list[Value]] = {}
+        self.owners: dict[str, tuple[nn.Module, str]] = {}
+        self.stack: list[str] = []
+        self.cuts: dict[int, tuple[Value, str, list[Tensor]]] = {}
+        self._model = model
+        named = [*model.named_parameters(), *model.named_buffers()]
+        for name, tensor in named:
+            self.values[tensor] = fixed(tensor.ndim, static=True, source=Source(name, tensor))
+        for path, module in model.named_modules():
+            for attribute in (*module._parameters, *module._buffers):
+                self.owners.setdefault(f"{path}.{attribute}" if path else attribute, (module, attribute))
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # The guard against compiling this class imports the whole compiler, which takes seconds.
+        return False
+
+    # --- Running ---------------------------------------------------------------------------------------
+
+    def run(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Trace:
+        """Run the network and return what was seen.
+
+        Raises:
+            SparsightError: it fails on these inputs, or returns what cannot be looked into.
+            ConflictError: it is a shrunk network and does not behave like the one before.
+        """
+        for tensor in tensors([args, kwargs], "the example inputs"):
+            self._register_input(tensor)
+        handles = [self._follow(name, module) for name, module in self._model.named_modules()]
+        try:
+            with torch.no_grad(), self:
+                result = self._model(*args, **kwargs)
+        except (ConflictError, SparsightError):
+            raise
+        except Exception as error:
+            reason = str(error).strip().split("\n", 1)[0].rstrip(".")
+            if self.before is not None:
+                raise ConflictError(len(self.trace.steps), reason) from error
+            where = f" in {self.stack[-1]}" if self.stack and self.stack[-1] else ""
+            raise SparsightError(
+                f"{type(self._model).__name__} does not run on the example inputs{where} ({reason}): "
+                "give inputs as its forward method takes them."
+            ) from error
+        finally:
+            for pair in handles:
+                for handle in pair:
+                    handle.remove()
+        self.trace.outputs = list(tensors(result, f"what {type(self._model).__name__} returns"))
+        for index, tensor in enumerate(self.trace.outputs):
+            value = self.value(tensor)
+            value.uses += 1
+            self.pin(value.slots, "is an output of the model")
+            if self.before is not None:
+                self._same_output(index, tensor)
+        for contraction in self.trace.contractions.values():
+            if contraction.calls != 1 or contraction.result is None or contraction.result.uses != 1:
+                contraction.norm = None
+        for value, where, parts in self.cuts.values():
+            self.equal_parts(parts, where, value.slots)
+        return self.trace
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        from sparsight.prune.shrinking.rules import follow
+
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        inputs = [x for x in _flat([args, kwargs]) if isinstance(x, Tensor)]
+        values = [self.value(x) for x in inputs]
+        self.step = Step(str(func), self.stack[-1] if self.stack else "")
+        for tensor, value in zip(inputs, values, strict=True):
+            value.uses += 1
+            if not value.static:
+                self.step.inputs.append((value.slots, tensor.shape))
+        follow(self, func, args, kwargs, result)
+        for tensor in _flat(result):
+            if isinstance(tensor, Tensor):
+                value = self.value(tensor)
+                self._remember(tensor, value)
+                if not value.static:
+                    self.step.outputs.append((value.slots, tensor.shape))
+        if self.step.inputs or self.step.outputs:
+            if self.before is not None:
+                self._same_step()
+            self.trace.steps.append(self.step)
+        return result
+
+    # --- What rules use --------------------------------------------------------------------------------
+
+    def value(self, tensor: Tensor) -> Value:
+        """What is known of a tensor; one never seen before is taken for a constant of fixed size."""
+        found: Value | None = self.values.get(tensor)
+        if found is None:
+            found = fixed(tensor.ndim, static=True)
+            self.values[tensor] = found
+        return found
+
+    def give(self, tensor: Tensor, value: Value) -> None:
+        """Say what is known of a tensor that an operation made."""
+        self.values[tensor] = value
+
+    def new_slots(self, count: int) -> Tensor:
+        """Slots that no other channel has."""
+        start = self.trace.slots
+        self.trace.slots += count
+        return torch.arange(start, start + count)
+
+    def pin(self, slots: Tensor, reason: str) -> None:
+        """Slots that must stay."""
+        slots = slots.unique()
+        if len(slots := slots[slots != FIXED]):
+            self.trace.pins.append((slots, reason))
+
+    def note(self, slots: Tensor, reason: str) -> None:
+        """Why these channels, though dead, are not constant."""
+        if slots.numel():
+            self.trace.notes.append((slots.reshape(-1), reason))
+
+    def tie(self, first: Tensor, second: Tensor) -> None:
+        """Slots that stand or fall together, pairwise."""
+        pairs = torch.stack([first.reshape(-1), second.reshape(-1)])
+        pairs = pairs[:, pairs[0] != pairs[1]]
+        if not pairs.numel():
+            return
+        loose = (pairs == FIXED).any(0)
+        if loose.any():
+            self.pin(pairs[:, loose], f"meets channels of a fixed number in {self.here}")
+        self.trace.edges.append(pairs[:, ~loose])
+
+    def tie_axis(self, name: str, axis: int, slots: Tensor) -> None:
+        """The positions along an axis of a parameter belong to these slots."""
+        known = self.trace.axes.setdefault((name, axis), slots)
+        if known is not slots:
+            self.tie(known, slots)
+
+    def equal_parts(self, parts: list[Tensor], where: str, whole: Tensor) -> None:
+        """Parts of a tensor that is cut in code: if even, they must remain so, otherwise they must stay."""
+        if len(parts) > 1 and len({len(part) for part in parts}) == 1:
+            self.trace.equals.append(Equal(torch.stack(parts), where))
+        else:
+            self.pin(whole, f"is cut at a fixed place by {where}")
+
+    @property
+    def here(self) -> str:
+        """Where the run is, for people."""
+        operation = self.step.name.removeprefix("aten.").partition(".")[0]
+        return f"{operation} in {self.step.where}" if self.step.where else operation
+
+    def filters(self, name: str, count: int) -> Tensor:
+        """Slots for the channels that a weight makes: new ones, or in a shrunk network those kept."""
+        if self.before is None:
+            return self.new_slots(count)
+        outs = (
+            self.before.contractions[name].outs
+            if name in self.before.contractions
+            else self.before.axes[(name, 1)]
+        )
+        return outs[self.kept[outs]]
+
+    # --- Checking a shrunk network ---------------------------------------------------------------------
+
+    def _same_step(self) -> None:
+        assert self.before is not None
+        index = len(self.trace.steps)
+        expected = self.before.steps[index] if index < len(self.before.steps) else None
+        if expected is None or expected.name != self.step.name:
+            name = expected.name if expected else "the end"
+            raise ConflictError(index, f"{self.here} runs where {name} did")
+        if len(expected.inputs) != len(self.step.inputs) or len(expected.outputs) != len(self.step.outputs):
+            raise ConflictError(index, f"{self.here} takes or gives another number of tensors")
+        if expected.strict:
+            pairs = zip(expected.inputs, self.step.inputs, strict=True)
+            found = _meeting([_as_wide(after, new, before) for (before, _), (after, new) in pairs], None)
+            wanted = _meeting([before for before, _ in expected.inputs], self.kept)
+            if not all(map(torch.equal, wanted, found)):
+                raise ConflictError(index, f"{self.here} meets channels in another order")
+        for (before, old), (after, new) in zip(expected.outputs, self.step.outputs, strict=True):
+            if len(old) != len(new):
+                raise ConflictError(index, f"{self.here} gives another rank")
+            # A reshape by numbers in the code moves elements into axes that hold no channels.
+            reshaped = "view" in self.step.name or "reshape" in self.step.name
+            for axis, (was, now) in enumerate(zip(old, new, strict=True) if reshaped else ()):
+                if before.shape[axis] == 1 and was != now:
+                    raise ConflictError(index, f"{self.here} gives another size along axis {axis}")
+            wanted_set = before[self.kept[before]].unique()
+            if not torch.equal(wanted_set, after.unique()):
+                raise ConflictError(index, f"{self.here} selects other channels")
+
+    def _same_output(self, index: int, tensor: Tensor) -> None:
+        assert self.before is not None
+        if index >= len(self.before.outputs) or self.before.outputs[index].shape != tensor.shape:
+            raise ConflictError(len(self.trace.steps), "the shape of an output changed")
+
+    # --- Inside ----------------------------------------------------------------------------------------
+
+    def _register_input(self, tensor: Tensor) -> None:
+        """Input channels lie along axis 1; an input of whole numbers (indices, say) has none."""
+        if tensor.ndim < 2 or not tensor.is_floating_point():
+            self.values[tensor] = fixed(tensor.ndim)
+            self.trace.inputs.append(torch.zeros(0, dtype=torch.int64))
+            return
+        if self.before is None:
+            slots = self.new_slots(tensor.shape[1])
+        else:
+            slots = self.before.inputs[len(self.trace.inputs)]
+            slots = slots[self.kept[slots]]
+        self.trace.inputs.append(slots)
+        shaped = slots.reshape(1, -1, *[1] * (tensor.ndim - 2))
+        self.values[tensor] = Value(shaped, unknown(shaped))
+
+    def _follow(self, name: str, module: nn.Module) -> tuple[Any, Any]:
+        def enter(module: nn.Module, args: Any) -> None:
+            self.stack.append(name)
+
+        def leave(module: nn.Module, args: Any, output: Any) -> None:
+            self.stack.pop()
+
+        return module.register_forward_pre_hook(enter), module.register_forward_hook(leave)
+
+    def _remember(self, tensor: Tensor, value: Value) -> None:
+        held = self.memory.setdefault(tensor.untyped_storage()._cdata, [])
+        if all(other is not value for other in held):
+            held.append(value)
+
+    def aliases(self, tensor: Tensor) -> list[Value]:
+        """What is known of other tensors in the same memory."""
+        own = self.value(tensor)
+        return [other for other in self.memory.get(tensor.untyped_storage()._cdata, []) if other is not own]
+
+
+def _flat(tree: Any) -> Iterator[Any]:
+    if isinstance(tree, (list, tuple)):
+        for item in tree:
+            yield from _flat(item)
+    elif isinstance(tree, Mapping):
+        for item in tree.values():
+            yield from _flat(item)
+    else:
+        yield tree
+
+
+def tensors(tree: Any, what: str) -> Iterator[Tensor]:
+    """The tensors in nested tuples, lists, mappings and dataclasses, in order.
+
+    Raises:
+        SparsightError: there is something else in it that might hold tensors.
+    """
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, Mapping):
+        for item in tree.values():
+            yield from tensors(item, what)
+    elif isinstance(tree, (list, tuple)):
+        for item in tree:
+            yield from tensors(item, what)
+    elif dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        for entry in dataclasses.fields(tree):
+            yield from tensors(getattr(tree, entry.name), what)
+    elif tree is not None and not isinstance(tree, (bool, int, float, str)):
+        raise SparsightError(
+            f"{what} holds a {type(tree).__name__}, which cannot be looked into: "
+            "use tensors in tuples, lists, dicts or dataclasses."
+        )
+
+
+def _as_wide(slots: Tensor, shape: torch.Size, before: Tensor) -> Tensor:
+    """Slots that did not change along an axis since all but one were removed, at full length again."""
+    if slots.ndim != before.ndim:
+        return slots
+    sizes = [shape[axis] if before.shape[axis] > 1 else slots.shape[axis] for axis in range(slots.ndim)]
+    return slots.expand(sizes)
+
+
+def _meeting(operands: list[Tensor], kept: Tensor | None) -> list[Tensor]:
+    """The slots of each operand at the positions at which they meet, less those that are removed."""
+    rank = max((slots.ndim for slots in operands), default=0)
+    full = [slots.reshape((1,) * (rank - slots.ndim) + slots.shape) for slots in operands]
+    # Operations that do not broadcast, as a product of matrices, keep their operands apart.
+    with contextlib.suppress(RuntimeError):
+        full = list(torch.broadcast_tensors(*full))
+    if kept is None:
+        return [slots.reshape(-1) for slots in full]
+    if len({slots.shape for slots in full}) > 1:
+        return [slots[kept[slots]] for slots in full]
+    stay = torch.stack([kept[slots] for slots in full]).all(0) if full else None
+    return [slots[stay] for slots in full]
+
+
+Rule = Callable[[Tracer, Any, tuple[Any, ...], dict[str, Any], Any], None]
