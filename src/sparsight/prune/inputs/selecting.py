@@ -115,6 +115,7 @@ class InputSelection:
             model,
             1 - math.sqrt(1 - share) if gated and 0 <= share < 1 else share,
             layers=judged,
+            coupled=None if gated else [judged],
             granularity="weight" if gated else "input",
             criterion="taylor" if gated else criterion,
             **common,

@@ -41,8 +41,8 @@ def readers(model: nn.Module, input_shape: Shape) -> list[Reader]:
     very values.
 
     Raises:
-        SparsightError: the model does not run on such an input, no layer sees it unchanged, or both Linear
-            layers and convolutions do.
+        SparsightError: the model does not run on such an input, no layer sees it unchanged, or those that do
+            differ in kind or see its values in different orders.
     """
     count = math.prod(input_shape)
     order = torch.arange(1, count + 1, dtype=torch.float32)
@@ -77,10 +77,12 @@ def readers(model: nn.Module, input_shape: Shape) -> list[Reader]:
             f"no Linear or convolution of {type(model).__name__} reads the input as it is: prepare the input "
             "(normalise it, say) before the model, not inside it."
         )
-    if len({reader.kind for reader in found.values()}) > 1:
+    first = next(iter(found.values()))
+    if any(not np.array_equal(reader.feature, first.feature) for reader in found.values()):
         raise SparsightError(
-            f"{type(model).__name__} reads its input both with Linear layers and with convolutions "
-            f"({', '.join(found)}): input features have no common meaning there."
+            f"the layers of {type(model).__name__} that read its input ({', '.join(found)}) differ in what "
+            "they see in it or in which order, so input features have no common meaning there: let all of "
+            "them read the same."
         )
     return list(found.values())
 
