@@ -142,7 +142,7 @@ def protected(scores: Tensor, blocks: Sequence[Blocks]) -> Unit:
         fixed = padding.flatten().index_fill_(0, (best.indices + rows).flatten(), True)
         stay, free = fixed.nonzero()[:, 0], int((~fixed).sum())
     return Unit(
-        scores.index_fill(0, stay, math.inf), free, sizes, sum(math.prod(cut.shape) for cut in blocks)
+        scores.index_fill_(0, stay, math.inf), free, sizes, sum(math.prod(cut.shape) for cut in blocks)
     )
 
 
@@ -151,6 +151,9 @@ def lowest(scores: Tensor, count: int) -> Tensor:
     if count <= 0:
         return torch.zeros_like(scores, dtype=torch.bool)
     threshold = scores.kthvalue(min(count, scores.numel())).values
+    gone = scores <= threshold
+    if int(gone.sum()) <= count:
+        return gone
     gone = scores < threshold
     ties = (scores == threshold).nonzero()[:, 0]
     gone[ties[: count - int(gone.sum())]] = True
