@@ -67,8 +67,9 @@ class Sparsifier:
         aggregation: a name in ``scope.AGGREGATIONS``: a block's score from those of its weights.
         round_to: widths (kept filters, or input channels) are multiples of this; ``"auto"``: what the
             model's device likes.
-        coupled: names of layers that lose the same channels, as the layers summed by a residual connection;
-            by default a depthwise convolution goes with the layer before it.
+        coupled: names of layers that lose the same channels, as the layers summed by a residual connection
+            (``shrinking.coupling`` finds them, and the layers that make the network's outputs); by default a
+            depthwise convolution goes with the layer before it.
         every: masks are chosen anew at every so many calls of ``step`` at most, and at the schedule's end.
         calibration: batches of (inputs, targets) for criteria that look at data before training; if given,
             what the criterion gathers comes from them alone.
