@@ -39,7 +39,7 @@ def _of_progress(function: Callable[Concatenate[Array, Options], Any]) -> Schedu
         fraction = np.asarray(function(progress, *args, **options), dtype=np.float64)
         return fraction if progress.ndim else float(fraction)
 
-    return cast(Schedule[Options], schedule)
+    return cast("Schedule[Options]", schedule)
 
 
 @_of_progress
@@ -151,7 +151,7 @@ def parse(schedule: str | Schedule[[]]) -> Schedule[[]]:
         raise SparsightError(
             f"{schedule!r} gives schedule {name} a parameter that is not a number."
         ) from None
-    return cast(Schedule[[]], bound)
+    return cast("Schedule[[]]", bound)
 
 
 def draw(names: Sequence[str] = ("one_cycle", "agp", "one_shot", "iterative")) -> str:
