@@ -161,7 +161,7 @@ def fit(
                 f"training went astray in epoch {epoch + 1}: the loss is {mean}; lower the learning rate "
                 f"(now {options.lr:g})."
             )
-        test_loss, accuracy = evaluate(called, test, engine)
+        test_loss, accuracy = evaluate(model, test, engine)
         rows.append(
             Epoch(
                 epoch + 1,
@@ -182,12 +182,15 @@ def fit(
 
 
 def evaluate(model: nn.Module, test: Batches, engine: Engine) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy of ``model`` over ``test``; the network is left in evaluation mode."""
+    """Mean cross-entropy and accuracy of ``model`` over ``test``, in full precision.
+
+    The network is left in evaluation mode.
+    """
     model.eval()
     sums = torch.zeros(3, dtype=torch.float64)
-    with torch.inference_mode(), engine.autocast():
+    with torch.inference_mode():
         for images, labels in test.ordered():
-            logits = model(images).float()
+            logits = model(images)
             loss = functional.cross_entropy(logits, labels, reduction="sum")
             right = (logits.argmax(1) == labels).sum()
             sums += torch.stack(

@@ -56,6 +56,7 @@ class RunResult:
 
     Attributes:
         options: what was asked.
+        sparsity: what was removed towards: the one asked for, or found for a latency.
         classes: names, in the order of the outputs.
         numerics: precision and layout that the training used.
         history: of each epoch.
@@ -73,6 +74,7 @@ class RunResult:
     """
 
     options: RunOptions
+    sparsity: float
     classes: tuple[str, ...]
     numerics: tuple[str, str]
     history: tuple[Epoch, ...]
@@ -157,6 +159,7 @@ def summary(result: RunResult) -> dict[str, Any]:
     return {
         "sparsight": __version__,
         "options": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(result.options).items()},
+        "sparsity": result.sparsity,
         "precision": result.numerics[0],
         "layout": result.numerics[1],
         "classes": list(result.classes),

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparsight.prune.folding import fold_batchnorm
 from sparsight.prune.sparsifier import Sparsifier
 
 
@@ -24,14 +23,14 @@ class Quieted:
     Args:
         sparsifier: made for ``model``, with a granularity that removes filters.
         model: what is trained.
-        input_shape: channels, height, width of one input, to find each filter's batch norm by a run.
+        norms: batch norm → the layer that it alone follows, as ``fold_batchnorm`` finds them.
     """
 
-    def __init__(self, sparsifier: Sparsifier, model: nn.Module, input_shape: tuple[int, int, int]) -> None:
+    def __init__(self, sparsifier: Sparsifier, model: nn.Module, norms: Mapping[str, str]) -> None:
         self._sparsifier = sparsifier
         modules = dict(model.named_modules())
-        norms = {layer: modules[norm] for norm, layer in fold_batchnorm(model, input_shape).folded.items()}
-        self._layers = [(name, modules[name], norms.get(name)) for name in sparsifier.masks]
+        norm_of = {layer: modules[norm] for norm, layer in norms.items()}
+        self._layers = [(name, modules[name], norm_of.get(name)) for name in sparsifier.masks]
         self._seen: dict[str, tuple[Tensor, int, Tensor]] = {}
 
     def step(self, progress: float | None = None) -> None:

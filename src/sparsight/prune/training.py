@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import json
@@ -27,24 +28,23 @@ from torch.nn import functional
 from sparsight.errors import SparsightError
 from sparsight.files import write_bytes, write_text
 from sparsight.nets.export import export
-from sparsight.prune import granularity, saved
+from sparsight.prune import granularity, saved, schedules
 from sparsight.prune.criteria import CRITERIA
 from sparsight.prune.datasets import AUGMENTATIONS, Batches, ImageSet, Split, load
 from sparsight.prune.devices import Engine, Numerics, PlainEngine, start
-from sparsight.prune.loop import Epoch, LoopOptions, Masks, evaluate, fit
+from sparsight.prune.folding import fold_batchnorm
+from sparsight.prune.latency import parse_target, sparsity_for_latency
+from sparsight.prune.loop import OPTIMISERS, Epoch, LoopOptions, Masks, evaluate, fit
 from sparsight.prune.outcome import RunResult, compare, layer_filters, summary, with_recipe
 from sparsight.prune.quieting import Quieted
 from sparsight.prune.shrinking import shrink
+from sparsight.prune.shrinking.coupling import coupling
 from sparsight.prune.sparsifier import Sparsifier
 from sparsight.registry import lookup
 
-MODEL, ONNX, RESULT, CHECKPOINT, DENSE_CHECKPOINT = (
-    "model.pt",
-    "model.onnx",
-    "result.json",
-    "checkpoint.pt",
-    "checkpoint-dense.pt",
-)
+MODEL, ONNX, RESULT = "model.pt", "model.onnx", "result.json"
+CHECKPOINT, DENSE_CHECKPOINT, TARGET = "checkpoint.pt", "checkpoint-dense.pt", "target.json"
+
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _TEST_BATCH = 512
 _PRUNING = (
@@ -54,6 +54,8 @@ _PRUNING = (
     "granularity",
     "scope",
     "variety",
+    "layers",
+    "target",
     "start",
     "end",
     "round_to",
@@ -84,11 +86,15 @@ class RunOptions:
         size: side of the images, for data sets that have none of their own.
         weights: what to start from: a file or an asset that fits the network, but perhaps for its last layer.
         sparsity: share of the weights, filters or other blocks to remove, in [0, 1); 0 trains a dense one.
+        target: instead, ``"latency:0.4"``: whatever sparsity of whole filters makes the network take 0.4 of
+            the dense one's time here, for one image.
         schedule: as for ``Sparsifier``, like all that follows up to ``round_to``.
         criterion: see there.
         granularity: see there.
         scope: see there.
         variety: see there.
+        layers: see there; where whole filters go, by default all whose filters can be removed, those summed
+            by residual connections together.
         start: see there.
         end: see there.
         round_to: see there; it is ignored where no widths change.
@@ -115,11 +121,13 @@ class RunOptions:
     size: int | None = None
     weights: str | None = None
     sparsity: float = 0.5
+    target: str | None = None
     schedule: str = "one_cycle"
     criterion: str = "l1"
     granularity: str = "filter"
     scope: str = "local"
     variety: str | None = None
+    layers: tuple[str, ...] | None = None
     start: float = 0.0
     end: float = 1.0
     round_to: int | str | None = "auto"
@@ -194,10 +202,17 @@ def run(options: RunOptions, watch: Watch | None = None) -> RunResult | None:
         first = copy.deepcopy(model.state_dict())
         dense_history = train_one("training the dense network", DENSE_CHECKPOINT, None)
         model.load_state_dict(first)
-    sparsifier = _sparsifier(options, model, train) if options.sparsity > 0 else None
-    masks: Masks | None = sparsifier
-    if sparsifier is not None and granularity.parse(options.granularity).removes == "outputs":
-        masks = Quieted(sparsifier, model, data.input_shape)
+    sparsifier, masks = None, None
+    sparsity = options.sparsity
+    if options.target is not None:
+        if watch is not None:
+            watch("looking for the sparsity of that latency", 0, 0, None)
+        if engine.rank == 0:
+            _sparsity_of_target(options, model)
+        engine.barrier()  # the other processes read what the first has found
+        sparsity = _sparsity_of_target(options, model)
+    if sparsity > 0:
+        sparsifier, masks = _sparsifier(options, sparsity, model, train)
     history = train_one("training and pruning" if sparsifier else "training", CHECKPOINT, masks)
     if engine.rank:
         return None
@@ -213,14 +228,16 @@ def run(options: RunOptions, watch: Watch | None = None) -> RunResult | None:
     write_bytes(options.out / ONNX, with_recipe(export(small, data.input_shape), recipe))
     before, after = compare(model, options.out / ONNX, small, data.input_shape)
     exact = PlainEngine(engine.device, Numerics("float32", "contiguous"))
+    _, accuracy = evaluate(small.to(engine.device), _test_batches(data, recipe, exact), exact)
     result = RunResult(
         options=options,
+        sparsity=sparsity,
         classes=data.classes,
         numerics=(engine.numerics.precision, engine.numerics.layout),
         history=tuple(history),
         dense_history=tuple(dense_history),
         start_accuracy=start_accuracy,
-        accuracy=evaluate(small.to(engine.device), _test_batches(data, recipe, exact), exact)[1],
+        accuracy=accuracy,
         layers=tuple(layers),
         filters=tuple(layer_filters(model)),
         removed=shrunk.removed,
@@ -244,6 +261,12 @@ def _check(options: RunOptions) -> None:
         raise SparsightError(f"training cannot use {options.images} images: give at least 2.")
     if options.augment != "auto":
         lookup("augmentation", options.augment, AUGMENTATIONS)
+    lookup("criterion", options.criterion, CRITERIA)
+    lookup("optimiser", options.optimiser, dict.fromkeys(OPTIMISERS))
+    schedules.parse(options.schedule)
+    granularity.parse(options.granularity)
+    if options.target is not None:
+        parse_target(options.target)
 
 
 def _is_file(model: str) -> bool:
@@ -311,24 +334,73 @@ def _test_batches(data: ImageSet, recipe: saved.Recipe, engine: Engine) -> Batch
     )
 
 
-def _sparsifier(options: RunOptions, model: nn.Module, train: Batches) -> Sparsifier:
+def _sparsifier(
+    options: RunOptions, sparsity: float, model: nn.Module, train: Batches
+) -> tuple[Sparsifier, Masks]:
+    """The sparsifier, and what the loop is to step."""
     criterion = lookup("criterion", options.criterion, CRITERIA)
     once = criterion.prepare is not None and not criterion.every_time
-    removes = granularity.parse(options.granularity).removes
-    return Sparsifier(
+    sparsifier = Sparsifier(
         model,
-        options.sparsity,
-        schedule=options.schedule,
+        sparsity,
         criterion=criterion,
-        granularity=options.granularity,
-        scope=options.scope,
-        variety=options.variety,
+        schedule=options.schedule,
         start=options.start,
         end=options.end,
-        round_to=None if removes is None else options.round_to,
         calibration=list(itertools.islice(train.shuffled(0), _CALIBRATION_BATCHES)) if once else None,
         loss=functional.cross_entropy if once else None,
+        **_cutting(options, model),
     )
+    if granularity.parse(options.granularity).removes == "outputs":
+        return sparsifier, Quieted(sparsifier, model, fold_batchnorm(_plain(model)).folded)
+    return sparsifier, sparsifier
+
+
+def _plain(model: nn.Module) -> nn.Module:
+    """A copy on the CPU in the usual memory layout, in which what happens to each channel can be followed."""
+    copied: nn.Module = copy.deepcopy(model)
+    return copied.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload,no-any-return]
+
+
+def _cutting(options: RunOptions, model: nn.Module) -> dict[str, Any]:
+    """What is cut, and how, in the words of ``Sparsifier``."""
+    removes = granularity.parse(options.granularity).removes
+    cutting: dict[str, Any] = {
+        "granularity": options.granularity,
+        "scope": options.scope,
+        "variety": options.variety,
+        "round_to": None if removes is None else options.round_to,
+        "layers": options.layers,
+    }
+    if removes == "outputs" and options.layers is None:
+        found = coupling(_plain(model))
+        cutting |= {"layers": found.layers, "coupled": found.coupled}
+    return cutting
+
+
+def _sparsity_of_target(options: RunOptions, model: nn.Module) -> float:
+    """The sparsity that meets the target, measured once and kept beside the checkpoint.
+
+    Raises:
+        SparsightError: it cannot be met; the sentence says how near it comes.
+    """
+    assert options.target is not None
+    fraction = parse_target(options.target)
+    if granularity.parse(options.granularity).removes != "outputs":
+        raise SparsightError("a latency is met by removing whole filters: use granularity filter.")
+    kept = options.out / TARGET
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        found = json.loads(kept.read_text(encoding="utf-8"))
+        if found["target"] == options.target and found["model"] == options.model:
+            return float(found["sparsity"])
+    result = sparsity_for_latency(_plain(model), None, fraction, **_cutting(options, model))
+    if not result.met:
+        raise SparsightError(f"the target is out of reach: {result}")
+    write_text(
+        kept,
+        json.dumps({"target": options.target, "model": options.model, "sparsity": result.chosen.sparsity}),
+    )
+    return result.chosen.sparsity
 
 
 def _about(options: RunOptions, data: ImageSet, *, pruned: bool) -> dict[str, Any]:
