@@ -63,3 +63,19 @@ def test_a_sight_is_nobodys_again_when_the_person_turns_up_beside_it() -> None:
     rows = sights.see(np.array([1, 2]), np.array([UNKNOWN, 5]), 1.0)
     assert sights.label(rows).tolist() == [UNIDENTIFIED_FROM + row, 5]
     assert sights.identified().tolist() == [1]
+
+
+def test_a_track_that_changes_hands_unnoticed_by_name_begins_anew() -> None:
+    """Nobody's before, nobody's after, but another: who it turns out to be is not who it was."""
+    sights = Sights()
+    track, nobody = np.array([1]), np.array([UNKNOWN])
+    rows = [
+        int(sights.see(track, who, time, np.array([since]))[0])
+        for who, time, since in (
+            (nobody, 0.0, 0.0),
+            (nobody, 0.1, 0.0),
+            (nobody, 0.2, 0.2),
+            (np.array([6]), 0.3, 0.2),
+        )
+    ]
+    assert sights.label(np.array(rows)).tolist() == [UNIDENTIFIED_FROM, UNIDENTIFIED_FROM, 6, 6]

@@ -95,7 +95,7 @@ def test_rows_follow_a_decision_that_is_taken_back(tmp_path: Path, monkeypatch: 
             self.frames += 1
             red, green = ((5, -1), (-1, 5), (6, 5))[(self.frames > 20) + (self.frames > 30)]
             person = np.where(tracks.xyxy[:, 0] < 40, red, green)
-            return Identities(person, np.full(len(tracks), np.nan, np.float32))
+            return Identities(person, np.full(len(tracks), np.nan, np.float32), np.zeros(len(tracks)))
 
         def finish(self) -> dict[int, int]:
             return {}

@@ -111,11 +111,12 @@ class Camera:
             detections = detector(frame.image)
         with times("track"):
             tracks = self._tracker.update(detections, frame=frame.image, timestamp=frame.time)
-        person = tracks.id
+        person, since = tracks.id, None
         if self.identifier is not None:
             with times("re-identify"):
-                person = self.identifier.update(frame.image, tracks, self.started + frame.time).person
-        sight = self.sights.see(tracks.id, person, frame.time)
+                known = self.identifier.update(frame.image, tracks, self.started + frame.time)
+                person, since = known.person, known.since - self.started
+        sight = self.sights.see(tracks.id, person, frame.time, since)
         number = self.sights.label(sight)
         if model is not None and frame.time >= self._saliency_due:
             with times("saliency"):

@@ -7,6 +7,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+_SAME_MOMENT = 1e-3  # seconds; unix time is precise to less than a microsecond
 _Number = TypeVar("_Number", np.int64, np.float64)
 
 UNKNOWN = -1
@@ -40,8 +41,19 @@ class Sights:
     def __len__(self) -> int:
         return self._count
 
-    def see(self, track: NDArray[np.int64], person: NDArray[np.int64], time: float) -> NDArray[np.int64]:
+    def see(
+        self,
+        track: NDArray[np.int64],
+        person: NDArray[np.int64],
+        time: float,
+        since: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.int64]:
         """Count one frame at ``time`` seconds with tracks ``track`` (N,), taken for ``person`` (N,).
+
+        Args:
+            track, person: int64 numbers; a person may be unknown.
+            time: seconds from the start.
+            since: (N,) float64 seconds at which the tracks last began or changed hands, if that is known.
 
         Returns:
             (N,) the row of each track's sight.
@@ -53,6 +65,8 @@ class Sights:
         before = np.where(row < 0, UNKNOWN, self.person[row] if self._count else UNKNOWN)
         mistaken = (before != UNKNOWN) & (person == UNKNOWN) & np.isin(before, person)
         fresh = (row < 0) | ((before != UNKNOWN) & (before != person) & ~mistaken)
+        if since is not None and self._count:
+            fresh |= since > self.first[row] + _SAME_MOMENT
         row[fresh] = self._begin(track[fresh], time)
         self._newest[track] = row
         self.person[row[mistaken]] = UNKNOWN

@@ -37,10 +37,13 @@ class Identities:
     Attributes:
         person: (N,) int64 number in the gallery, -1 while unknown.
         distance: (N,) float32 cosine distance at which the person was known again; NaN for unknown and new.
+        since: (N,) float64 seconds at which the stretch of the track began that this person stands for: its
+            first frame, or the one in which it was found to have changed hands.
     """
 
     person: NDArray[np.int64]
     distance: NDArray[np.float32]
+    since: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.person)
@@ -150,7 +153,7 @@ class Identifier:
         self._end(used[evidence.last[used] < now - self._patience])
         if now >= self._written + _WRITE:
             self._write()
-        return Identities(evidence.person[slots], evidence.distance[slots])
+        return Identities(evidence.person[slots], evidence.distance[slots], evidence.first[slots])
 
     def finish(self) -> dict[int, int]:
         """Decide about the tracks that are left, and write everything.
