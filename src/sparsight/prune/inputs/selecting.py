@@ -24,7 +24,7 @@ from sparsight.prune.inputs.front_ends import FrontEnd, Lines, Shape
 from sparsight.prune.inputs.selector import Kind, Selector
 from sparsight.prune.layer import prunable_layers
 from sparsight.prune.schedules import Schedule
-from sparsight.prune.shrinking import ShrinkResult, shrink
+from sparsight.prune.shrinking import ShrinkResult, layout, shrink
 from sparsight.prune.sparsifier import Sparsifier
 from sparsight.prune.sparsity import SparsityReport
 
@@ -329,7 +329,10 @@ class Selection:
         return export(self.fused() if fused else self.model, shape)  # type: ignore[arg-type]
 
     def save(self, folder: str | Path, *, fused: bool = False) -> None:
-        """Write ``model.pt`` (the state dict), ``model.onnx`` and, beside them, ``selector.json``.
+        """Write ``model.pt``, ``model.onnx`` and, beside them, ``selector.json``.
+
+        ``model.pt`` holds ``{"layout", "state_dict"}``: ``shrinking.apply_layout`` gives a freshly built
+        network the smaller one's shapes, then it takes the state dict.
 
         Args:
             folder: made if it does not exist.
@@ -342,7 +345,8 @@ class Selection:
         data = self.export(fused=fused)
         try:
             with replacing(folder / "model.pt") as temporary:
-                torch.save(self.model.state_dict(), temporary)
+                content = {"layout": layout(self.model), "state_dict": self.model.state_dict()}
+                torch.save(content, temporary)
             write_bytes(folder / "model.onnx", data)
         except OSError as error:
             raise SparsightError(f"{folder} cannot be written: {error.strerror or error}.") from error
