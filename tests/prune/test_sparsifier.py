@@ -552,6 +552,12 @@ def test_resumed_masks_are_the_same_to_the_bit(options: dict[str, Any]) -> None:
     assert all(torch.equal(value, again.state_dict()[key]) for key, value in model.state_dict().items())
 
 
+def _with_short_mask(sparsifier: Sparsifier) -> dict[str, Any]:
+    saved = copy.deepcopy(sparsifier.state_dict())
+    saved["layers"]["8"]["mask"] = saved["layers"]["8"]["mask"][:-1]
+    return saved
+
+
 def test_checkpoints_of_others_are_refused_and_change_nothing() -> None:
     sparsifier = Sparsifier(network(), 0.5)
     before = sparsifier.mask()
@@ -563,6 +569,8 @@ def test_checkpoints_of_others_are_refused_and_change_nothing() -> None:
         (Sparsifier(network(), 0.5, granularity="kernel").state_dict(), "granularity='kernel'"),
         ({"mask": 1}, "no sparsifier's state"),
         ({"layers": 3, "settings": {}}, "no sparsifier's state"),
+        (sparsifier.state_dict() | {"asked": None}, "damaged"),
+        (_with_short_mask(sparsifier), "damaged"),
     ]:
         with pytest.raises(SparsightError, match=said):
             sparsifier.load_state_dict(saved)

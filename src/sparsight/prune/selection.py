@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import pairwise
+from numbers import Real
 
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
@@ -102,7 +103,7 @@ def checked_sparsity(sparsity: float, layer: str = "") -> float:
         SparsightError: it is not; the sentence names ``layer``.
     """
     where = f" of layer {layer!r}" if layer else ""
-    if not isinstance(sparsity, (int, float)) or not 0 <= sparsity < 1:
+    if not isinstance(sparsity, Real) or not 0 <= sparsity < 1:
         raise SparsightError(
             f"the sparsity{where} is a fraction in [0, 1), as 0.9 for 90%, but is {sparsity!r}."
         )

@@ -140,6 +140,8 @@ class Sparsifier:
             "normalise": self._normalise,
             "aggregation": aggregation,
             "round_to": self._round_to,
+            "total_steps": total_steps,
+            "every": every,
         }
 
         self._calls = 0
@@ -270,9 +272,9 @@ class Sparsifier:
         """
         self._check_open()
         try:
-            layers, settings = saved["layers"], saved["settings"]
+            layers, settings = saved["layers"], dict(saved["settings"])
             shapes = {name: tuple(layer["shape"]) for name, layer in layers.items()}
-        except (KeyError, TypeError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError):
             raise SparsightError("this is no sparsifier's state: give what state_dict() returned.") from None
         here = {state.name: tuple(state.mask.shape) for state in self._states}
         for name in [*here, *shapes]:
@@ -287,16 +289,14 @@ class Sparsifier:
                     f"the checkpoint was made with {name}={settings.get(name)!r}, but this sparsifier has "
                     f"{value!r}: make it with the same settings to resume."
                 )
-        for state in self._states:
-            layer, device = layers[state.name], state.weight.device
-            bits = np.unpackbits(layer["mask"].cpu().numpy(), count=state.mask.numel())
-            state.mask = torch.from_numpy(bits.astype(bool)).view(state.mask.shape).to(device)
-            # Copies: what is gathered is added to in place.
-            state.initial = None if layer["initial"] is None else layer["initial"].to(device, copy=True)
-            state.previous = None if layer["previous"] is None else layer["previous"].to(device, copy=True)
-            state.gathered = {key: value.to(device, copy=True) for key, value in layer["gathered"].items()}
-        self._calls, self._asked = int(saved["calls"]), list(saved["asked"])
-        self._budget = tuple(saved["budget"])
+        try:
+            found = [_loaded(state, layers[state.name]) for state in self._states]
+            calls, asked, budget = int(saved["calls"]), [*map(float, saved["asked"])], (*saved["budget"],)
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError):
+            raise SparsightError("the sparsifier's state is damaged: use an earlier checkpoint.") from None
+        for state, (mask, initial, previous, gathered) in zip(self._states, found, strict=True):
+            state.mask, state.initial, state.previous, state.gathered = mask, initial, previous, gathered
+        self._calls, self._asked, self._budget = calls, asked, budget
         self._take()
 
     def remove(self) -> None:
@@ -551,6 +551,23 @@ class Sparsifier:
                 f"sparsity {max(targets):g} cannot be met: with what must stay in every layer, granularity "
                 f"{name!r} reaches {most:.2%} at most; ask for less or cut finer."
             )
+
+
+def _loaded(
+    state: LayerState, saved: Mapping[str, Any]
+) -> tuple[Tensor, Tensor | None, Tensor | None, dict[str, Tensor]]:
+    """Mask, initial and previous weight, and running sums of a layer: copies, for sums grow in place."""
+    device, count = state.weight.device, state.mask.numel()
+    packed = saved["mask"].cpu().numpy()
+    if packed.shape != (-(-count // 8),):
+        raise ValueError("a mask of another length")
+    bits = np.unpackbits(packed, count=count).astype(bool)
+    initial, previous = (
+        None if saved[name] is None else saved[name].to(device, copy=True).view(state.mask.shape)
+        for name in ("initial", "previous")
+    )
+    gathered = {name: value.to(device, copy=True) for name, value in saved["gathered"].items()}
+    return torch.from_numpy(bits).view(state.mask.shape).to(device), initial, previous, gathered
 
 
 def _agree(masks: Sequence[Tensor]) -> None:
