@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sparsight.prune.shrinking.layout import apply_layout, layout
-from sparsight.prune.shrinking.result import ShrinkResult, Skipped
 from sparsight.prune.shrinking.removal import shrink
+from sparsight.prune.shrinking.result import ShrinkResult, Skipped
 
 __all__ = ["ShrinkResult", "Skipped", "apply_layout", "layout", "shrink"]

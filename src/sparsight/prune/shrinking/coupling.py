@@ -49,7 +49,7 @@ def coupling(
     trace = Tracer(base).run([tensor.cpu() for tensor in sample_inputs(model, example_inputs)], {})
     for slots in trace.inputs:
         trace.pins.append((slots, "is an input of the model"))
-    solver = Solver(trace, dict(base.named_parameters()), Rules())
+    solver = Solver(trace, Rules())
     known = prunable_layers(model)
     groups: dict[tuple[int, ...], list[str]] = defaultdict(list)
     for name, slots in layers(trace):

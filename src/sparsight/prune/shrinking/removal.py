@@ -13,7 +13,7 @@ from sparsight.errors import SparsightError
 from sparsight.prune.scope import multiple
 from sparsight.prune.shrinking.result import ShrinkResult, Skipped
 from sparsight.prune.shrinking.solving import Plan, Rules, Solver, learn
-from sparsight.prune.shrinking.surgery import cut, layers, ready, removed_rows
+from sparsight.prune.shrinking.surgery import cut, layers, ready
 from sparsight.prune.shrinking.tracing import ConflictError, Trace, Tracer
 
 MAX_PLANS = 64
@@ -89,10 +89,9 @@ def _fit(
 ) -> tuple[nn.Module, Plan, Trace]:
     """Plan, cut and run; where the network's code contradicts the plan, learn from it and plan again."""
     rules = Rules()
-    weights = dict(base.named_parameters())
     reason = ""
     for _ in range(MAX_PLANS):
-        plan = Solver(trace, weights, rules).solve(multiple_of)
+        plan = Solver(trace, rules).solve(multiple_of)
         small = cut(base, trace, plan)
         tracer = Tracer(small, trace, plan.kept)
         try:
@@ -151,7 +150,7 @@ def _zero_filters(
 ) -> Iterator[tuple[str, Tensor]]:
     for contraction in trace.contractions.values():
         if contraction.name in weights:
-            yield contraction.layer, contraction.outs[removed_rows(contraction, weights[contraction.name])]
+            yield contraction.layer, contraction.outs[~contraction.reads.any(2).reshape(-1)]
     for name in sorted(trace.depthwise):
         zero = ~weights[name].detach().flatten(1).any(1)
         yield name.rpartition(".")[0], trace.axes[(name, 0)][zero]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sparsight.prune.shrinking.slots import FIXED, Source, Value, along, collapse, compress, fixed, unknown
-from sparsight.prune.shrinking.tracing import _MODULES_WITH_BIAS, Contraction, Equal, Rule, Tracer
+from sparsight.prune.shrinking.tracing import Contraction, Equal, Rule, Tracer, reading, takes_bias
 
 aten = torch.ops.aten
 
@@ -64,12 +64,15 @@ def movement(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str,
     for part, part_slots, part_constant in zip(parts, slots, constants, strict=True):
         made.append(Value(*compress(part_slots, part_constant)))
         tracer.give(part, made[-1])
+    if _name(func) == "channel_shuffle":
+        if value.axes == [1]:
+            tracer.trace.equals.append(Equal(value.slots.reshape(rest[0], -1), tracer.here))
+        return
     _equal_parts(tracer, value, made)
 
 
 def passing(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor) -> None:
     """Copies, also to other types."""
-    tracer.step.strict = False
     value = tracer.value(args[0])
     constant = value.constant if result.is_floating_point() else unknown(value.slots)
     tracer.give(result, Value(value.slots, constant))
@@ -112,6 +115,10 @@ def pointwise(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str
     if slots is None:
         _stay(tracer, [args, kwargs], result, f"is combined with channels of another layout in {tracer.here}")
         return
+    if tracer.before is not None:
+        tracer.give(out, Value(slots, unknown(slots)))
+        _give_extras(tracer, result, slots)
+        return
     for tensor in operands:
         if tracer.value(tensor).static:
             _meet_static(tracer, tensor, slots, out.ndim)
@@ -129,7 +136,7 @@ def _meet(tracer: Tracer, tensors: list[Tensor], rank: int, changed: Tensor | No
         lead = (1,) * (rank - tensor.ndim)
         slots.append(tracer.value(tensor).slots.reshape(*lead, *tracer.value(tensor).slots.shape))
         shapes.append((*lead, *tensor.shape))
-    sizes = torch.broadcast_shapes(*(s.shape for s in slots)) if slots else ()
+    sizes = [max(axis) for axis in zip(*(s.shape for s in slots), strict=True)]
     for own, shape in zip(slots, shapes, strict=True):
         if any(size > 1 and own.shape[a] == 1 and shape[a] > 1 for a, size in enumerate(sizes)):
             return None
@@ -150,6 +157,8 @@ def _meet(tracer: Tracer, tensors: list[Tensor], rank: int, changed: Tensor | No
 
 
 def _tie_pairs(tracer: Tracer, first: Tensor, second: Tensor) -> None:
+    if tracer.before is not None or torch.equal(first, second):
+        return
     pairs = torch.stack([first.reshape(-1), second.reshape(-1)]).unique(dim=1)
     for many, one in ((pairs[0], pairs[1]), (pairs[1], pairs[0])):
         owners, counts = one.unique(return_counts=True)
@@ -292,42 +301,34 @@ def convolution(
     source = _whole(tracer, weight)
     channels = x.shape[1]
     depthwise = not transposed and groups == channels and groups > 1
+    if tracer.before is not None and source is not None:  # few channels left make one kind look like another
+        depthwise = source.name in tracer.before.depthwise
     if source is None or (transposed and groups > 1) or not _direct_bias(tracer, bias):
         why = "of a grouped transposed convolution" if transposed and groups > 1 else "computed while it runs"
         _stay(tracer, [x], result, f"goes through {tracer.here}, whose weight is {why}")
         return
     slots, constant = _along(tracer, tracer.value(x), 1, channels)
-    taps = weight.detach().flatten(2)
     if depthwise:
-        outs = _depthwise(tracer, source, bias, weight.shape[0] // channels, slots)
-        values = _depthwise_constant(taps, bias, padded, constant.repeat_interleave(len(outs) // channels))
-        blocked = values.isnan() & ~constant.isnan().repeat_interleave(len(outs) // channels)
-    else:
-        contraction = _contraction(
-            tracer, source, bias, (1, 0) if transposed else (0, 1), groups, slots, constant, padded=padded
-        )
-        rows = taps.transpose(0, 1) if transposed else taps
-        outs = contraction.outs
-        values, blocked = _contracted(rows, bias, groups, padded, constant)
-        contraction.result = along(1, result.ndim, outs, values)
-    if padded:
-        tracer.note(
-            outs[blocked], f"the zero padding of {source.name.rpartition('.')[0]} reaches its constant"
-        )
-    made = along(1, result.ndim, outs, values)
-    if not depthwise:
-        made.maker = source.name
-        contraction.result = made
-    tracer.give(result, made)
+        multiplier = weight.shape[0] // channels
+        outs, constant = slots.repeat_interleave(multiplier), constant.repeat_interleave(multiplier)
+        tracer.trace.depthwise.add(source.name)
+        tracer.tie_axis(source.name, 0, outs)
+        if bias is not None:
+            tracer.tie_axis(_source_name(tracer, bias), 0, outs)
+        values = _depthwise_constant(weight.detach().flatten(2), bias, padded, constant)
+        tracer.note(outs[values.isnan() & ~constant.isnan()], _padding_note(source))
+        tracer.give(result, along(1, result.ndim, outs, values))
+        return
+    axes = (1, 0) if transposed else (0, 1)
+    contraction = _contraction(tracer, source, bias, axes, groups, slots, constant, padded=padded)
+    if contraction is None:  # no module convolves by one weight both ways
+        opaque(tracer, func, args, kwargs, result)
+        return
+    _contract(tracer, contraction, weight, bias, constant, result)
 
 
-def _depthwise(tracer: Tracer, source: Source, bias: Tensor | None, multiplier: int, slots: Tensor) -> Tensor:
-    outs = slots.repeat_interleave(multiplier)
-    tracer.trace.depthwise.add(source.name)
-    tracer.tie_axis(source.name, 0, outs)
-    if bias is not None:
-        tracer.tie_axis(_source_name(tracer, bias), 0, outs)
-    return outs
+def _padding_note(source: Source) -> str:
+    return f"the zero padding of {source.name.rpartition('.')[0]} reaches its constant"
 
 
 def _depthwise_constant(taps: Tensor, bias: Tensor | None, padded: bool, constant: Tensor) -> Tensor:
@@ -344,10 +345,12 @@ def _depthwise_constant(taps: Tensor, bias: Tensor | None, padded: bool, constan
 def _contraction(
     tracer: Tracer, source: Source, bias: Tensor | None, axes: tuple[int, int], groups: int,
     slots: Tensor, constant: Tensor, *, padded: bool,
-) -> Contraction:  # fmt: skip
-    """The record of a weight, made or met again."""
+) -> Contraction | None:  # fmt: skip
+    """The record of a weight, made or met again; None where it is used the other way round before."""
     name = source.name
     found = tracer.trace.contractions.get(name)
+    if found is not None and found.out_axis != axes[0]:
+        return None
     if found is not None:
         tracer.tie(found.ins, slots)
         found.constants = torch.where(found.constants == constant, constant, torch.nan)
@@ -357,37 +360,63 @@ def _contraction(
     count = source.tensor.shape[axes[0]] * (groups if axes[0] == 1 else 1)
     outs = tracer.filters(name, count)
     owner, attribute = tracer.owners[name]
-    can_add = bias is not None or (isinstance(owner, _MODULES_WITH_BIAS) and attribute == "weight")
+    can_add = bias is not None or (takes_bias(owner) and attribute == "weight")
     bias_name = None if bias is None else _source_name(tracer, bias)
-    found = Contraction(name, bias_name, *axes, groups, slots, outs, constant, padded, can_add)
+    reads = torch.empty(0) if tracer.before is not None else reading(source.tensor, axes[0], groups)
+    found = Contraction(name, bias_name, *axes, groups, slots, outs, constant, reads, padded, can_add)
     tracer.trace.contractions[name] = found
     if bias_name is not None:
         tracer.tie_axis(bias_name, 0, outs)
+    for axis in range(2):
+        if (name, axis) in tracer.trace.axes:
+            tracer.tie(found.along(axis), tracer.trace.axes[(name, axis)])
     if groups > 1:
         where = f"the groups of {found.layer}"
         tracer.trace.equals.append(Equal(slots.reshape(groups, -1), where, outs.reshape(groups, -1)))
     return found
 
 
-def _contracted(
-    rows: Tensor, bias: Tensor | None, groups: int, padded: bool, constant: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Constants of what (filters, inputs per group, taps) make, and which filters only padding unsettles."""
-    unset = constant.isnan().reshape(groups, -1)
-    uneven = (~unset & (constant.reshape(groups, -1) != 0)) if padded else torch.zeros_like(unset)
-    if unset.all():
-        live, spoilt = rows.flatten(1).any(1), torch.zeros(len(rows), dtype=torch.bool)
+def _contract(
+    tracer: Tracer, contraction: Contraction, weight: Tensor, bias: Tensor | None, constant: Tensor, result: Tensor
+) -> None:  # fmt: skip
+    """Give a value to what a weight has made of its input."""
+    if tracer.before is not None:
+        values = unknown(contraction.outs)
     else:
-        reads = rows.any(2).reshape(groups, -1, rows.shape[1])
-        live = (reads & unset[:, None]).any(2).reshape(-1)
-        spoilt = (reads & uneven[:, None]).any(2).reshape(-1) & ~live
-    values = torch.zeros(len(rows), dtype=torch.float64)
-    given = constant.nan_to_num(0.0)
-    if not padded and given.any():
-        sums = rows.sum(2, dtype=torch.float64).reshape(groups, -1, rows.shape[1])
-        values = torch.einsum("gok,gk->go", sums, given.reshape(groups, -1)).reshape(-1)
-    values = values if bias is None else values + bias.detach().double()
-    return torch.where(live | spoilt, torch.nan, values), spoilt
+        values = _contracted(contraction, weight.detach(), constant)
+        values = values if bias is None else values + bias.detach().double()
+    made = along(1, result.ndim, contraction.outs, values)
+    made.maker = contraction.name
+    contraction.result = made
+    tracer.give(result, made)
+
+
+def _contracted(contraction: Contraction, weight: Tensor, constant: Tensor) -> Tensor:
+    """Per filter, the constant that it makes, without the bias: NaN where it reads what follows the input.
+
+    Zero padding lets a filter that reads a constant other than zero differ from place to place.
+    """
+    reads = contraction.reads
+    groups = contraction.groups
+    per_group = constant.reshape(groups, -1)
+    moving = ~(per_group == 0) if contraction.padded else per_group.isnan()
+    if bool(moving.all()):
+        live = reads.any(2)
+    elif groups == 1:
+        live = reads[:, :, moving[0]].any(2)
+    else:
+        live = (reads & moving[:, None]).any(2)
+    live = live.reshape(-1)
+    values = torch.zeros(len(live), dtype=torch.float64)
+    given = per_group.nan_to_num(0.0)
+    resting = (~live & reads.any(2).reshape(-1)).nonzero().reshape(-1)
+    if len(resting) and not contraction.padded and bool(given.any()):
+        rows = weight.index_select(contraction.out_axis, resting)
+        rows = rows.transpose(0, 1) if contraction.out_axis == 1 else rows
+        sums = rows.reshape(*rows.shape[:2], -1).sum(2, dtype=torch.float64)
+        group = resting // (len(live) // groups)
+        values[resting] = (sums * given[group]).sum(1)
+    return torch.where(live, torch.nan, values)
 
 
 def linear(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor) -> None:
@@ -405,11 +434,13 @@ def linear(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, A
     slots, constant = _along(tracer, value, 1, x.shape[1])
     axes = (0, 1) if transposed else (1, 0)
     contraction = _contraction(tracer, source, bias, axes, 1, slots, constant, padded=False)
-    values, _ = _contracted(weight.detach().t().unsqueeze(2), bias, 1, False, constant)
-    made = along(1, 2, contraction.outs, values)
-    made.maker = source.name
-    contraction.result = made
-    tracer.give(result, made)
+    if contraction is None:
+        other = tracer.trace.contractions[source.name]
+        for held in (other.ins, other.outs):
+            tracer.pin(held, f"belongs to {source.name}, which is used in two ways")
+        _stay(tracer, [args], result, f"goes through {source.name}, which is used in two ways")
+        return
+    _contract(tracer, contraction, source.tensor, bias, constant, result)
 
 
 def batch_norm(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
@@ -417,10 +448,16 @@ def batch_norm(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[st
     x, weight, bias, mean, variance, training, _, epsilon = args
     value = tracer.value(x)
     slots, constant = _along(tracer, value, 1, x.shape[1])
+    if tracer.before is not None:
+        _give_norm(tracer, x, result, slots, unknown(slots))
+        return
     for tensor in (weight, bias, mean, variance):
         if tensor is not None:
-            shaped = slots.reshape(1, -1)
-            _meet_static(tracer, tensor, shaped, 2)
+            source = _whole(tracer, tensor)
+            if source is not None:
+                tracer.tie_axis(source.name, 0, slots)
+            else:
+                _meet_static(tracer, tensor, slots.reshape(1, -1), 2)
     live = training or mean is None
     gain = torch.ones(()) if weight is None else weight.detach().double()
     shift = torch.zeros(()) if bias is None else bias.detach().double()
@@ -432,8 +469,11 @@ def batch_norm(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[st
         source = tracer.value(mean).source
         if value.maker and source and not source.moves:
             tracer.trace.contractions[value.maker].norm = source.name
-    made = along(1, x.ndim, slots, values.double())
-    tracer.give(result[0], made)
+    _give_norm(tracer, x, result, slots, values.double())
+
+
+def _give_norm(tracer: Tracer, x: Tensor, result: Any, slots: Tensor, values: Tensor) -> None:
+    tracer.give(result[0], along(1, x.ndim, slots, values))
     for extra in result[1:]:
         tracer.give(extra, along(0, 1, slots, unknown(slots)) if extra.numel() else fixed(1))
 
@@ -446,10 +486,11 @@ def embedding(
     if source is None:
         opaque(tracer, func, args, kwargs, result)
         return
-    slots = tracer.trace.axes.get((source.name, 1))
-    if slots is None:
-        slots = tracer.filters(source.name, args[0].shape[1])
+    slots = tracer.table(source.name, args[0].shape[1])
     tracer.tie_axis(source.name, 1, slots)
+    rows = tracer.new_slots(len(args[0]))
+    tracer.tie_axis(source.name, 0, rows)
+    tracer.pin(rows, f"is looked up in {tracer.here}")
     values = torch.where((args[0] == 0).all(0), 0.0, torch.nan).double()
     tracer.give(result, along(result.ndim - 1, result.ndim, slots, values))
 
@@ -482,11 +523,10 @@ def padding(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, 
     new = list(amounts)
     for index in range(len(amounts) // 2):
         axis = x.ndim - 1 - index
-        if any(amounts[2 * index : 2 * index + 2]):
-            if sizes[axis] == 1:
-                new[2 * index : 2 * index + 2] = [0, 0]
-                if x.shape[axis] > 1 and axis == 1:
-                    tracer.pin(value.slots, f"is padded with more channels in {tracer.here}")
+        if any(amounts[2 * index : 2 * index + 2]) and sizes[axis] == 1 and (axis != 1 or x.shape[1] > 1):
+            new[2 * index : 2 * index + 2] = [0, 0]
+            if axis == 1:
+                tracer.pin(value.slots, f"is padded with more channels in {tracer.here}")
     if not any(new):
         same = value.constant == number
         constant = torch.where(same, value.constant, torch.nan)
@@ -626,7 +666,8 @@ def _operands(tree: Any) -> Iterable[Any]:
 
 
 def _name(func: Any) -> str:
-    return str(func.overloadpacket.__name__)
+    name: str = func.overloadpacket.__name__
+    return name
 
 
 def _in_place(func: Any) -> bool:

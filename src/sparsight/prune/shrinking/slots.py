@@ -73,14 +73,11 @@ class Value:
         """Axes along which the slot changes."""
         return [axis for axis, size in enumerate(self.slots.shape) if size > 1]
 
-    def vector(self, axis: int, size: int) -> tuple[Tensor, Tensor]:
-        """Slots and constants along ``axis``; the caller has collapsed all others."""
-        return (
-            self.slots.reshape(-1).expand(size) if self.slots.numel() == 1 else self.slots.reshape(size),
-            self.constant.reshape(-1).expand(size)
-            if self.constant.numel() == 1
-            else self.constant.reshape(size),
-        )
+
+def distinct(slots: Tensor) -> Tensor:
+    """Each slot once, in ascending order."""
+    found: Tensor = slots.unique()  # type: ignore[no-untyped-call]
+    return found
 
 
 def unknown(slots: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from sparsight.prune.shrinking.slots import FIXED
+from sparsight.prune.shrinking.slots import FIXED, distinct
 from sparsight.prune.shrinking.tracing import Contraction, Equal, Trace
 
 
@@ -50,7 +50,7 @@ class Solver:
     constant can be folded into that filter's bias. Channels of one class stand or fall together.
     """
 
-    def __init__(self, trace: Trace, weights: Mapping[str, Tensor], rules: Rules) -> None:
+    def __init__(self, trace: Trace, rules: Rules) -> None:
         self.trace = trace
         self.rules = rules
         self.classes = _classes(trace)
@@ -59,11 +59,10 @@ class Solver:
         self.pinned = torch.zeros(self.count, dtype=torch.bool)
         self.pinned[self.classes[FIXED]] = True
         for slots, reason in (*trace.pins, *rules.pins):
-            classes = self.classes[slots].unique()
+            classes = distinct(self.classes[slots])
             self.pinned[classes] = True
             for number in classes.tolist():
                 self.reasons.setdefault(number, reason)
-        self.reads = {name: reading(c, weights[name]) for name, c in trace.contractions.items()}
         self.needed = self.pinned.clone()
         self._need()
         self.kept = self.needed.clone()
@@ -91,7 +90,7 @@ class Solver:
 
     def _need(self) -> None:
         """Spread need from the outputs backwards until nothing changes."""
-        pending = [c for c in reversed(self.trace.contractions.values())]
+        pending = list(reversed(self.trace.contractions.values()))
         done: dict[str, int] = {}
         changed = True
         while changed:
@@ -103,7 +102,7 @@ class Solver:
                 done[contraction.name] = total
                 wanted = self._read(contraction, rows) & ~self._foldable(contraction)
                 classes = self.classes[contraction.ins[wanted]]
-                fresh = classes[~self.needed[classes]].unique()
+                fresh = distinct(classes[~self.needed[classes]])
                 if len(fresh):
                     changed = True
                     self.needed[fresh] = True
@@ -112,7 +111,7 @@ class Solver:
 
     def _read(self, contraction: Contraction, rows: Tensor) -> Tensor:
         """Which input channels these filters read."""
-        reads = self.reads[contraction.name]  # (groups, filters, inputs)
+        reads = contraction.reads
         if bool(rows.all()):
             return reads.any(1).reshape(-1)
         if contraction.groups == 1:
@@ -164,8 +163,10 @@ class Solver:
     def _keep_equal(self, equal: Equal, *, aligned: bool) -> None:
         reason = f"keeps {equal.where} equal"
         if aligned:
-            kept = self.kept[self.classes[equal.sets]]
-            self._keep(self._gone(equal.sets[kept.any(0).expand_as(kept)]), reason)
+            for sets in (equal.sets, equal.outs):
+                if sets is not None:
+                    kept = self.kept[self.classes[sets]]
+                    self._keep(self._gone(sets[kept.any(0).expand_as(kept)]), reason)
             return
         present = torch.ones(len(equal.sets), dtype=torch.bool)
         if equal.outs is not None:
@@ -189,14 +190,6 @@ class Solver:
         missing = min(-(-width // multiple) * multiple, len(slots)) - width
         if missing > 0:
             self._keep(self._gone(slots)[:missing], f"makes the width a multiple of {multiple}")
-
-
-def reading(contraction: Contraction, weight: Tensor) -> Tensor:
-    """Whether each filter reads each input channel: bool (groups, filters, inputs), per group."""
-    if contraction.out_axis == 1:
-        weight = weight.transpose(0, 1)
-    used = weight.detach().flatten(2).any(2) if weight.ndim > 2 else weight.detach() != 0
-    return used.reshape(contraction.groups, -1, used.shape[1])
 
 
 def _classes(trace: Trace) -> Tensor:
@@ -231,5 +224,5 @@ def learn(trace: Trace, plan: Plan, rules: Rules, step: int, reason: str) -> boo
 
 def _concerned(inputs: Iterable[tuple[Tensor, torch.Size]], plan: Plan) -> Tensor:
     """Slots of these inputs, where the plan removes any of them; else none."""
-    slots = torch.cat([torch.empty(0, dtype=torch.int64), *(own.reshape(-1) for own, _ in inputs)]).unique()
-    return slots if not bool(plan.kept[slots].all()) else slots[:0]
+    slots = torch.cat([torch.empty(0, dtype=torch.int64), *(own.reshape(-1) for own, _ in inputs)])
+    return distinct(slots) if not bool(plan.kept[slots].all()) else slots[:0]

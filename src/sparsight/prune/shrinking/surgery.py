@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize, prune
 
 from sparsight.errors import SparsightError
-from sparsight.prune.shrinking.solving import Plan, reading
+from sparsight.prune.shrinking.solving import Plan
 from sparsight.prune.shrinking.tracing import Contraction, Trace
 
 
@@ -90,76 +90,73 @@ def cut(model: nn.Module, trace: Trace, plan: Plan) -> nn.Module:
         return made.get(name, tensors[name].detach())
 
     for contraction in trace.contractions.values():
-        weight, shift = _fold(contraction, changed(contraction.name), plan)
-        if shift is not None:
-            if contraction.bias is not None:
-                made[contraction.bias] = _add(changed(contraction.bias), shift)
-            elif contraction.norm is not None:
-                made[contraction.norm] = _add(changed(contraction.norm), -shift)
-            else:
-                made[f"{contraction.layer}.bias".lstrip(".")] = shift.to(weight.dtype)
-        made[contraction.name], groups[contraction.name] = _slice(contraction, weight, plan)
+        weight, shift, groups[contraction.name] = _reduce(contraction, changed(contraction.name), plan)
+        made[contraction.name] = weight
+        outs = plan.kept[contraction.outs]
+        if shift is None:
+            continue
+        if contraction.bias is None and contraction.norm is None:
+            made[f"{contraction.layer}.bias".lstrip(".")] = shift.to(weight.dtype)
+            continue
+        name = contraction.bias or contraction.norm or ""
+        values = changed(name).double().clone()
+        values[outs] += shift if contraction.bias else -shift
+        made[name] = values.to(changed(name).dtype)
     for (name, axis), slots in trace.axes.items():
-        if not bool((kept := plan.kept[slots]).all()):
+        if name not in trace.contractions and not bool((kept := plan.kept[slots]).all()):
             made[name] = changed(name).index_select(axis, kept.nonzero().reshape(-1))
-    for contraction in trace.contractions.values():
-        name = f"{contraction.layer}.bias".lstrip(".")
-        if contraction.bias is None and name in made:
-            made[name] = made[name][plan.kept[contraction.outs]]
     for name in trace.depthwise:
         groups[name] = len(made[name]) // _multiplier(model, name) if name in made else -1
     return _rebuild(model, made, groups)
 
 
-def _add(values: Tensor, shift: Tensor) -> Tensor:
-    return (values.double() + shift).to(values.dtype)
-
-
-def _fold(contraction: Contraction, weight: Tensor, plan: Plan) -> tuple[Tensor, Tensor | None]:
-    """Take removed constant inputs into account: in the weight of a carrier, or as a shift of the output.
+def _reduce(contraction: Contraction, weight: Tensor, plan: Plan) -> tuple[Tensor, Tensor | None, int]:
+    """A weight without what the plan gives up.
 
     Returns:
-        The weight and, per filter, what is to be added to its output; None if nothing.
+        The weight; per kept filter, what removed constant inputs add to its output, None if nothing; and the
+        groups that are left.
     """
-    gone = ~plan.kept[contraction.ins]
-    lost = gone & (contraction.constants.nan_to_num(0.0) != 0)
-    if not bool(lost.any()):
-        return weight, None
+    ins = plan.kept[contraction.ins].reshape(contraction.groups, -1)
+    outs = plan.kept[contraction.outs].reshape(contraction.groups, -1)
+    constants = contraction.constants.reshape(contraction.groups, -1).nan_to_num(0.0)
     transposed = contraction.out_axis == 1
-    rows = weight.transpose(0, 1) if transposed else weight
-    groups = contraction.groups
-    constants = contraction.constants.reshape(groups, -1)
-    lost = lost.reshape(groups, -1)
-    per_group = rows.flatten(2) if rows.ndim > 2 else rows.unsqueeze(2)
-    per_group = per_group.double().clone().reshape(groups, -1, *per_group.shape[1:])
-    given = torch.where(lost, constants, 0.0)
-    if not contraction.padded:
-        return weight, torch.einsum("goit,gi->go", per_group, given).reshape(-1)
-    carried = torch.einsum("goit,gi->got", per_group, given)
-    for group in range(groups):
-        usable = (~gone).reshape(groups, -1)[group] & (constants[group].nan_to_num(0.0) != 0)
-        if not bool(usable.any()):
-            continue  # no filter that matters reads them, or the plan would have kept one
-        carrier = int(torch.where(usable, constants[group].abs(), -1.0).argmax())
-        per_group[group, :, carrier] += carried[group] / constants[group, carrier]
-    rows = per_group.reshape(rows.shape).to(weight.dtype)
-    return (rows.transpose(0, 1) if transposed else rows), None
+    blocks = weight.transpose(0, 1) if transposed else weight
+    blocks = blocks.reshape(contraction.groups, -1, *blocks.shape[1:])
+    parts, shifts = [], []
+    for block, rows, columns, given in zip(blocks, outs, ins, constants, strict=True):
+        if bool(rows.any()):
+            part, shift = _reduce_group(_select(block, 0, rows), columns, given, padded=contraction.padded)
+            parts.append(part)
+            shifts.append(shift)
+    weight = torch.cat(parts) if len(parts) > 1 else parts[0]
+    shift = torch.cat(shifts)
+    return weight.transpose(0, 1) if transposed else weight, shift if bool(shift.any()) else None, len(parts)
 
 
-def _slice(contraction: Contraction, weight: Tensor, plan: Plan) -> tuple[Tensor, int]:
-    """The kept filters and inputs of a weight, and its groups."""
-    ins, outs = plan.kept[contraction.ins], plan.kept[contraction.outs]
-    if contraction.groups == 1:
-        if not bool(outs.all()):
-            weight = weight.index_select(contraction.out_axis, outs.nonzero().reshape(-1))
-        if not bool(ins.all()):
-            weight = weight.index_select(contraction.in_axis, ins.nonzero().reshape(-1))
-        return weight, 1
-    outs, ins = outs.reshape(contraction.groups, -1), ins.reshape(contraction.groups, -1)
-    present = [group for group in range(contraction.groups) if bool(outs[group].any())]
-    blocks = weight.reshape(contraction.groups, -1, *weight.shape[1:])
-    parts = [blocks[group][outs[group]][:, ins[group]] for group in present]
-    return torch.cat(parts), len(present)
+def _reduce_group(rows: Tensor, columns: Tensor, given: Tensor, *, padded: bool) -> tuple[Tensor, Tensor]:
+    """The kept columns of (filters, inputs, *kernel), and what constant inputs that go add to each filter.
+
+    Where padding forbids to add it up, a constant input that stays takes over the weights of those that go.
+    """
+    lost = ~columns & (given != 0)
+    carriers = columns & (given != 0)
+    shift = torch.zeros(len(rows), dtype=torch.float64)
+    kept = _select(rows, 1, columns)
+    if not bool(lost.any()) or (padded and not bool(carriers.any())):
+        return kept, shift  # without a carrier, no filter that matters reads them
+    sums = torch.tensordot(_select(rows, 1, lost).double(), given[lost], ([1], [0]))
+    if not padded:
+        return kept, sums.reshape(len(rows), -1).sum(1)
+    carrier = int(torch.where(carriers, given.abs(), -1.0).argmax())
+    place = int(columns[:carrier].sum())
+    kept = kept.clone()
+    kept[:, place] = (kept[:, place].double() + sums / given[carrier]).to(kept.dtype)
+    return kept, shift
+
+
+def _select(tensor: Tensor, axis: int, wanted: Tensor) -> Tensor:
+    return tensor if bool(wanted.all()) else tensor.index_select(axis, wanted.nonzero().reshape(-1))
 
 
 def _multiplier(model: nn.Module, name: str) -> int:
@@ -218,11 +215,6 @@ def settle(module: nn.Module, groups: int = -1) -> None:
         module.num_parameters = len(weight)
     elif isinstance(module, nn.Embedding):
         module.embedding_dim = module.weight.shape[1]
-
-
-def removed_rows(contraction: Contraction, weight: Tensor) -> Tensor:
-    """Which filters are zero as a whole: bool (filters,)."""
-    return ~reading(contraction, weight).any(2).reshape(-1)
 
 
 def layers(trace: Trace) -> Iterator[tuple[str, Tensor]]:

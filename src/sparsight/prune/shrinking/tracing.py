@@ -19,9 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from sparsight.errors import SparsightError
-from sparsight.prune.shrinking.slots import FIXED, Source, Value, fixed, unknown
-
-_MODULES_WITH_BIAS = (nn.Linear, nn.modules.conv._ConvNd)
+from sparsight.prune.shrinking.slots import FIXED, Source, Value, distinct, fixed, unknown
 
 
 @dataclass
@@ -37,6 +35,7 @@ class Contraction:
         ins: slot of each input channel, all groups'.
         outs: slot of each filter.
         constants: value of each input channel where it is the same whatever the input, in every call.
+        reads: whether each filter reads each input channel: bool (groups, filters, inputs), per group.
         padded: whether zero padding (or a stride in a transposed convolution) makes what a constant input
             gives differ from place to place.
         calls: how many times it ran.
@@ -53,6 +52,7 @@ class Contraction:
     ins: Tensor
     outs: Tensor
     constants: Tensor
+    reads: Tensor
     padded: bool
     can_add: bool
     calls: int = 1
@@ -63,6 +63,10 @@ class Contraction:
     def layer(self) -> str:
         """The module's name."""
         return self.name.rpartition(".")[0]
+
+    def along(self, axis: int) -> Tensor:
+        """Slots along an axis of a weight without groups."""
+        return self.outs if axis == self.out_axis else self.ins
 
 
 @dataclass(frozen=True)
@@ -228,7 +232,8 @@ class Tracer(TorchDispatchMode):
         result = func(*args, **kwargs)
         inputs = [x for x in _flat([args, kwargs]) if isinstance(x, Tensor)]
         values = [self.value(x) for x in inputs]
-        self.step = Step(str(func), self.stack[-1] if self.stack else "")
+        name = str(func).replace("_unsafe_view", "view").replace("_reshape_alias", "view")
+        self.step = Step(name, self.stack[-1] if self.stack else "")
         for tensor, value in zip(inputs, values, strict=True):
             value.uses += 1
             if not value.static:
@@ -240,7 +245,8 @@ class Tracer(TorchDispatchMode):
                 self._remember(tensor, value)
                 if not value.static:
                     self.step.outputs.append((value.slots, tensor.shape))
-        if self.step.inputs or self.step.outputs:
+        # Whether a copy is made may depend on how elements lie in memory.
+        if (self.step.inputs or self.step.outputs) and not name.startswith("aten.clone"):
             if self.before is not None:
                 self._same_step()
             self.trace.steps.append(self.step)
@@ -268,7 +274,9 @@ class Tracer(TorchDispatchMode):
 
     def pin(self, slots: Tensor, reason: str) -> None:
         """Slots that must stay."""
-        slots = slots.unique()
+        if self.before is not None:
+            return
+        slots = distinct(slots)
         if len(slots := slots[slots != FIXED]):
             self.trace.pins.append((slots, reason))
 
@@ -279,6 +287,8 @@ class Tracer(TorchDispatchMode):
 
     def tie(self, first: Tensor, second: Tensor) -> None:
         """Slots that stand or fall together, pairwise."""
+        if self.before is not None:
+            return
         pairs = torch.stack([first.reshape(-1), second.reshape(-1)])
         pairs = pairs[:, pairs[0] != pairs[1]]
         if not pairs.numel():
@@ -290,9 +300,13 @@ class Tracer(TorchDispatchMode):
 
     def tie_axis(self, name: str, axis: int, slots: Tensor) -> None:
         """The positions along an axis of a parameter belong to these slots."""
+        if self.before is not None and (name, axis) in self.trace.axes:
+            return
         known = self.trace.axes.setdefault((name, axis), slots)
         if known is not slots:
             self.tie(known, slots)
+        if name in self.trace.contractions:
+            self.tie(self.trace.contractions[name].along(axis), slots)
 
     def equal_parts(self, parts: list[Tensor], where: str, whole: Tensor) -> None:
         """Parts of a tensor that is cut in code: if even, they must remain so, otherwise they must stay."""
@@ -311,12 +325,16 @@ class Tracer(TorchDispatchMode):
         """Slots for the channels that a weight makes: new ones, or in a shrunk network those kept."""
         if self.before is None:
             return self.new_slots(count)
-        outs = (
-            self.before.contractions[name].outs
-            if name in self.before.contractions
-            else self.before.axes[(name, 1)]
-        )
+        outs = self.before.contractions[name].outs
         return outs[self.kept[outs]]
+
+    def table(self, name: str, width: int) -> Tensor:
+        """Slots along axis 1 of a table of vectors, likewise."""
+        if self.before is None:
+            known = self.trace.axes.get((name, 1))
+            return self.new_slots(width) if known is None else known
+        slots = self.before.axes[(name, 1)]
+        return slots[self.kept[slots]]
 
     # --- Checking a shrunk network ---------------------------------------------------------------------
 
@@ -343,8 +361,9 @@ class Tracer(TorchDispatchMode):
             for axis, (was, now) in enumerate(zip(old, new, strict=True) if reshaped else ()):
                 if before.shape[axis] == 1 and was != now:
                     raise ConflictError(index, f"{self.here} gives another size along axis {axis}")
-            wanted_set = before[self.kept[before]].unique()
-            if not torch.equal(wanted_set, after.unique()):
+            stay = before[self.kept[before]]
+            # Sorting is needed only where channels are repeated or moved.
+            if not torch.equal(stay, after.reshape(-1)) and not torch.equal(distinct(stay), distinct(after)):
                 raise ConflictError(index, f"{self.here} selects other channels")
 
     def _same_output(self, index: int, tensor: Tensor) -> None:
@@ -387,6 +406,20 @@ class Tracer(TorchDispatchMode):
         """What is known of other tensors in the same memory."""
         own = self.value(tensor)
         return [other for other in self.memory.get(tensor.untyped_storage()._cdata, []) if other is not own]
+
+
+def takes_bias(module: nn.Module) -> bool:
+    """Whether a bias can be put into a module that has none."""
+    return isinstance(module, (nn.Linear, nn.modules.conv._ConvNd))
+
+
+def reading(weight: Tensor, out_axis: int, groups: int) -> Tensor:
+    """Whether each filter reads each input channel: bool (groups, filters, inputs), per group."""
+    used = weight.detach() != 0
+    if used.ndim > 2:
+        used = used.flatten(2).any(2)
+    used = used.transpose(0, 1) if out_axis == 1 else used
+    return used.reshape(groups, -1, used.shape[1])
 
 
 def _flat(tree: Any) -> Iterator[Any]:
