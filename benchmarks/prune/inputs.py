@@ -35,7 +35,9 @@ class Trainer:
     def __init__(
         self, data: datasets.ImageSet, images: int | None, epochs: int, size: int, seed: int
     ) -> None:
-        split = data.train if images is None else data.train.first(images)
+        # Evenly spaced: some data sets come sorted by class.
+        every = 1 if images is None else max(len(data.train) // images, 1)
+        split = datasets.Split(data.train.images[::every], data.train.labels[::every])
         self.batches = datasets.Batches(split, size, data.mean, data.std, seed=seed)
         self.test = datasets.Batches(data.test, 1000, data.mean, data.std)
         self.epochs = epochs
@@ -80,7 +82,7 @@ def main() -> None:
     parser.add_argument("--criterion", default="wanda")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--images", type=int, help="train on the first so many")
+    parser.add_argument("--images", type=int, help="train on about so many, evenly spaced")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--draw", type=Path, help="what the last network keeps, as .svg or .png")

@@ -21,8 +21,8 @@ EPOCHS = 4
 SEEDS = 3
 REMOVED = 0.5
 TOLERATED = 0.15
-"""Points between means over the seeds. Seeds differ by 0.06 from one another (standard deviation), so that the
-means of equal networks differ by 0.05; this is three times that."""
+"""Points between means over the seeds. Seeds differ by 0.06 (standard deviation), so means of equal networks
+differ by 0.05; this is three times that."""
 
 
 class Budget:
