@@ -14,6 +14,7 @@ import typer
 from sparsight import SparsightError, __version__
 from sparsight.app.assets_cmd import assets_app
 from sparsight.app.identity_cmd import identity_app
+from sparsight.app.prune_cmd import prune_app
 from sparsight.app.saliency_cmd import saliency_app
 from sparsight.app.watch_cmd import demo, watch
 
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(watch)
 app.add_typer(saliency_app, name="saliency")
+app.add_typer(prune_app, name="prune")
 app.add_typer(identity_app, name="identity")
 app.add_typer(assets_app, name="assets")
 
