@@ -13,7 +13,7 @@ from sparsight.errors import SparsightError
 from sparsight.prune.scope import multiple
 from sparsight.prune.shrinking.result import ShrinkResult, Skipped
 from sparsight.prune.shrinking.solving import Plan, Rules, Solver, learn
-from sparsight.prune.shrinking.surgery import cut, layers, ready
+from sparsight.prune.shrinking.surgery import cut, layers, own, ready
 from sparsight.prune.shrinking.tracing import ConflictError, Trace, Tracer
 
 MAX_PLANS = 64
@@ -61,50 +61,49 @@ def shrink(
     args, kwargs = _arguments(example_inputs)
     device = next((t.device for t in (*model.parameters(), *model.buffers())), torch.device("cpu"))
     multiple_of = multiple(round_to, device)
-    base = ready(model)
+    small = ready(model)
+    before = _count(small)
     args, kwargs = _on_cpu(args), _on_cpu(kwargs)
     with _one_at_a_time():
-        trace = Tracer(base).run(args, kwargs)
+        trace = Tracer(small).run(args, kwargs)
         if not inputs:
             for slots in trace.inputs:
                 trace.pins.append((slots, "is an input of the model"))
-        small, plan, after = _fit(base, trace, args, kwargs, multiple_of)
+        plan, after = _fit(small, trace, args, kwargs, multiple_of)
     difference = _difference(trace.outputs, after.outputs)
     _check(difference, trace.outputs)
+    own(small, model)
     _restore(small, model)
-    weights = dict(base.named_parameters())
     return ShrinkResult(
         model=small.to(device),
         removed={name: lost for name, slots in layers(trace) if (lost := int((~plan.kept[slots]).sum()))},
         kept={name: int(plan.kept[slots].sum()) for name, slots in layers(trace)},
-        skipped=tuple(_skipped(base, trace, plan, weights)),
+        skipped=tuple(_skipped(small, trace, plan)),
         inputs=tuple(plan.kept[slots].nonzero().reshape(-1).numpy() for slots in trace.inputs),
-        parameters=(_count(base), _count(small)),
+        parameters=(before, _count(small)),
         difference=difference,
     )
 
 
 def _fit(
-    base: nn.Module, trace: Trace, args: Any, kwargs: Any, multiple_of: int | None
-) -> tuple[nn.Module, Plan, Trace]:
+    model: nn.Module, trace: Trace, args: Any, kwargs: Any, multiple_of: int | None
+) -> tuple[Plan, Trace]:
     """Plan, cut and run; where the network's code contradicts the plan, learn from it and plan again."""
     rules = Rules()
     reason = ""
     for _ in range(MAX_PLANS):
         plan = Solver(trace, rules).solve(multiple_of)
-        small = cut(base, trace, plan)
-        tracer = Tracer(small, trace, plan.kept)
+        undo = cut(model, trace, plan)
         try:
-            after = tracer.run(*_cut_inputs(args, kwargs, trace, plan))
+            return plan, Tracer(model, trace, plan.kept).run(*_cut_inputs(args, kwargs, trace, plan))
         except ConflictError as conflict:
+            undo()
             reason = str(conflict)
             if not learn(trace, plan, rules, conflict.step, reason):
                 break
-        else:
-            return small, plan, after
     raise SparsightError(
-        f"{type(base).__name__} cannot be shrunk, because its code does not follow its own sizes ({reason}): "
-        "let it read sizes from its tensors."
+        f"{type(model).__name__} cannot be shrunk, because its code does not follow its own sizes "
+        f"({reason}): let it read sizes from its tensors."
     )
 
 
@@ -124,13 +123,13 @@ def _cut_inputs(args: Any, kwargs: Any, trace: Trace, plan: Plan) -> tuple[Any, 
     return narrow(args), narrow(kwargs)
 
 
-def _skipped(model: nn.Module, trace: Trace, plan: Plan, weights: Mapping[str, Tensor]) -> Iterator[Skipped]:
+def _skipped(model: nn.Module, trace: Trace, plan: Plan) -> Iterator[Skipped]:
     """Layers with zero filters that stay, once per reason, and layers that did not run."""
     notes: dict[int, str] = {}
     for slots, note in trace.notes:
         for slot in slots.tolist():
             notes.setdefault(slot, note)
-    for name, slots in _zero_filters(model, trace, weights):
+    for name, slots in _zero_filters(trace):
         reasons: dict[str, int] = {}
         for slot in slots[plan.kept[slots]].tolist():
             reason = notes.get(slot) or plan.reasons.get(int(plan.classes[slot]), "is read by a live layer")
@@ -145,14 +144,10 @@ def _skipped(model: nn.Module, trace: Trace, plan: Plan, weights: Mapping[str, T
             yield Skipped(name, 0, "did not run on the example inputs in a way that can be followed")
 
 
-def _zero_filters(
-    model: nn.Module, trace: Trace, weights: Mapping[str, Tensor]
-) -> Iterator[tuple[str, Tensor]]:
+def _zero_filters(trace: Trace) -> Iterator[tuple[str, Tensor]]:
     for contraction in trace.contractions.values():
-        if contraction.name in weights:
-            yield contraction.layer, contraction.outs[~contraction.reads.any(2).reshape(-1)]
-    for name in sorted(trace.depthwise):
-        zero = ~weights[name].detach().flatten(1).any(1)
+        yield contraction.layer, contraction.outs[~contraction.reads.any(2).reshape(-1)]
+    for name, zero in trace.depthwise.items():
         yield name.rpartition(".")[0], trace.axes[(name, 0)][zero]
 
 
@@ -193,8 +188,8 @@ def _check(difference: float, outputs: list[Tensor]) -> None:
     allowed = max((TOLERANCE.get(kind, _LOOSE) for kind in kinds), default=0.0)
     if difference > allowed:
         raise SparsightError(
-            f"the shrunk network's outputs differ by {difference:.1e}, so it was thrown away: the network gives "
-            "other outputs from run to run, or computes with the numbers of its channels."
+            f"the shrunk network's outputs differ by {difference:.1e}, so it was thrown away: the network "
+            "gives other outputs from run to run, or computes with the numbers of its channels."
         )
 
 

@@ -6,22 +6,38 @@ An operation without a rule is not an error: the channels that go into it stay.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sparsight.prune.shrinking.slots import FIXED, Source, Value, along, collapse, compress, fixed, unknown
-from sparsight.prune.shrinking.tracing import Contraction, Equal, Rule, Tracer, reading, takes_bias
+from sparsight.prune.shrinking.slots import (
+    FIXED,
+    Source,
+    Value,
+    along,
+    collapse,
+    compress,
+    distinct,
+    fixed,
+    unknown,
+)
+from sparsight.prune.shrinking.tracing import Contraction, Equal, Rule, Tracer, flat, reading, takes_bias
 
 aten = torch.ops.aten
 
 
-def follow(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-    """Give a value to everything that ``func`` made."""
+def follow(
+    tracer: Tracer,
+    func: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    result: Any,
+    operands: list[Value],
+) -> None:
+    """Give a value to everything that ``func`` made of ``operands``."""
     name = _name(func)
-    operands = [tracer.value(x) for x in _operands([args, kwargs])]
     if all(value.static for value in operands):
         _static(tracer, func, args, kwargs, result)
     elif name in RULES:
@@ -109,7 +125,7 @@ def pointwise(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str
     """Operations on elements at the same place: their channels stand or fall together."""
     out = result[0] if isinstance(result, (list, tuple)) else result
     changed = args[0] if _in_place(func) else None
-    operands = [x for x in _operands([args, kwargs]) if isinstance(x, Tensor)]
+    operands = list(_operands((args, kwargs)))
     dynamic = [x for x in operands if not tracer.value(x).static]
     slots = _meet(tracer, dynamic, out.ndim, changed)
     if slots is None:
@@ -159,10 +175,11 @@ def _meet(tracer: Tracer, tensors: list[Tensor], rank: int, changed: Tensor | No
 def _tie_pairs(tracer: Tracer, first: Tensor, second: Tensor) -> None:
     if tracer.before is not None or torch.equal(first, second):
         return
-    pairs = torch.stack([first.reshape(-1), second.reshape(-1)]).unique(dim=1)
+    pairs = torch.stack([first.reshape(-1), second.reshape(-1)])
+    pairs = pairs.unique(dim=1)  # type: ignore[no-untyped-call]
     for many, one in ((pairs[0], pairs[1]), (pairs[1], pairs[0])):
         owners, counts = one.unique(return_counts=True)
-        once = len(many.unique()) == pairs.shape[1]
+        once = len(distinct(many)) == pairs.shape[1]
         if once and len(owners) < len(one) and len(counts.unique()) == 1 and not (owners == FIXED).any():
             # Each slot of the one is repeated over equally many of the other, as group by group.
             tracer.pin(owners, f"scales or shifts several channels in {tracer.here}")
@@ -188,7 +205,8 @@ def _meet_static(tracer: Tracer, tensor: Tensor, slots: Tensor, rank: int) -> No
     for axis in range(rank):
         if slots.shape[axis] == 1:
             ids = ids.narrow(axis, 0, 1)
-    ids, meeting = (x.reshape(-1) for x in torch.broadcast_tensors(ids, slots))
+    shape = torch.Size(map(max, ids.shape, slots.shape))
+    ids, meeting = ids.expand(shape).reshape(-1), slots.expand(shape).reshape(-1)
     stride = 1
     for axis in reversed(range(source.tensor.ndim)):
         size = source.tensor.shape[axis]
@@ -197,7 +215,7 @@ def _meet_static(tracer: Tracer, tensor: Tensor, slots: Tensor, rank: int) -> No
         if size == 1:
             continue
         order = torch.zeros(size, dtype=torch.int64).scatter_(0, position, meeting)
-        complete = len(position.unique()) == size
+        complete = len(distinct(position)) == size
         if complete and bool((order[position] == meeting).all()):
             tracer.tie_axis(source.name, axis, order)
             return
@@ -209,7 +227,7 @@ def _constant(
 ) -> Tensor:
     """The constants of a pointwise operation's result: the operation done to the operands' constants."""
     nothing = unknown(slots)
-    operands = [x for x in _operands([args, kwargs]) if isinstance(x, Tensor)]
+    operands = list(_operands((args, kwargs)))
     known = [tracer.value(x).constant for x in operands if not tracer.value(x).static]
     product = _name(func) in ("mul", "mul_")
     settled = (not c.isnan().all() for c in known)
@@ -311,7 +329,7 @@ def convolution(
     if depthwise:
         multiplier = weight.shape[0] // channels
         outs, constant = slots.repeat_interleave(multiplier), constant.repeat_interleave(multiplier)
-        tracer.trace.depthwise.add(source.name)
+        tracer.trace.depthwise[source.name] = ~weight.detach().flatten(1).any(1)
         tracer.tie_axis(source.name, 0, outs)
         if bias is not None:
             tracer.tie_axis(_source_name(tracer, bias), 0, outs)
@@ -377,7 +395,8 @@ def _contraction(
 
 
 def _contract(
-    tracer: Tracer, contraction: Contraction, weight: Tensor, bias: Tensor | None, constant: Tensor, result: Tensor
+    tracer: Tracer, contraction: Contraction, weight: Tensor, bias: Tensor | None, constant: Tensor,
+    result: Tensor,
 ) -> None:  # fmt: skip
     """Give a value to what a weight has made of its input."""
     if tracer.before is not None:
@@ -594,7 +613,7 @@ def normalising(
 
 def _static(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
     """What no input has touched; a rearranged parameter is remembered as one."""
-    operands = [x for x in _operands([args, kwargs]) if isinstance(x, Tensor)]
+    operands = list(_operands((args, kwargs)))
     source = tracer.value(operands[0]).source if len(operands) == 1 else None
     if _in_place(func):
         # Writing a constant changes a view's neighbours too, but they hold no channel.
@@ -655,14 +674,8 @@ def _argument(args: Sequence[Any], index: int, default: Any) -> Any:
     return args[index] if len(args) > index else default
 
 
-def _operands(tree: Any) -> Iterable[Any]:
-    if isinstance(tree, Tensor):
-        yield tree
-    elif isinstance(tree, (list, tuple)):
-        for item in tree:
-            yield from _operands(item)
-    elif isinstance(tree, dict):
-        yield from _operands(list(tree.values()))
+def _operands(tree: Any) -> Iterator[Tensor]:
+    return (item for item in flat(tree) if isinstance(item, Tensor))
 
 
 def _name(func: Any) -> str:

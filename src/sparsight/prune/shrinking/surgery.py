@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -77,11 +77,15 @@ def _bake(model: nn.Module) -> None:
                 parametrize.remove_parametrizations(module, name)
         for hook in list(module._forward_pre_hooks.values()):
             if isinstance(hook, prune.BasePruningMethod):
-                prune.remove(module, hook._tensor_name)
+                prune.remove(module, hook._tensor_name)  # type: ignore[no-untyped-call]
 
 
-def cut(model: nn.Module, trace: Trace, plan: Plan) -> nn.Module:
-    """A copy of the model without the channels that the plan gives up; its parameters are its own."""
+def cut(model: nn.Module, trace: Trace, plan: Plan) -> Callable[[], None]:
+    """Take out of a model the channels that the plan gives up; its old tensors are left as they are.
+
+    Returns:
+        What puts the model back as it was.
+    """
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     made: dict[str, Tensor] = {}
     groups: dict[str, int] = {}
@@ -107,7 +111,7 @@ def cut(model: nn.Module, trace: Trace, plan: Plan) -> nn.Module:
             made[name] = changed(name).index_select(axis, kept.nonzero().reshape(-1))
     for name in trace.depthwise:
         groups[name] = len(made[name]) // _multiplier(model, name) if name in made else -1
-    return _rebuild(model, made, groups)
+    return _install(model, made, groups)
 
 
 def _reduce(contraction: Contraction, weight: Tensor, plan: Plan) -> tuple[Tensor, Tensor | None, int]:
@@ -165,35 +169,57 @@ def _multiplier(model: nn.Module, name: str) -> int:
     return int(layer.out_channels) // int(layer.groups)  # type: ignore[arg-type]
 
 
-def _rebuild(model: nn.Module, made: dict[str, Tensor], groups: dict[str, int]) -> nn.Module:
-    """Put new tensors into a copy, and tell its modules their new sizes."""
+def _install(model: nn.Module, made: dict[str, Tensor], groups: dict[str, int]) -> Callable[[], None]:
+    """Put new tensors into a model, and tell its modules their new sizes."""
+    saved = [
+        (module, dict(vars(module)), dict(module._parameters), dict(module._buffers))
+        for module in model.modules()
+    ]
     old = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    names = {id(tensor): name for name, tensor in old.items()}
     new: dict[int, Tensor] = {}
-    for identity, name in names.items():
-        tensor = old[name]
-        fresh = made[name].contiguous() if name in made else tensor.detach().clone()
-        if fresh.data_ptr() == tensor.data_ptr():
-            fresh = fresh.clone()
-        is_parameter = isinstance(tensor, nn.Parameter)
-        new[identity] = nn.Parameter(fresh, tensor.requires_grad) if is_parameter else fresh
-    result = sharing_copy(model)
-    for path, module in result.named_modules():
-        for kind in (module._parameters, module._buffers):
-            for attribute, tensor in kind.items():
-                if tensor is not None:
-                    kind[attribute] = new[id(tensor)]
+    for name, tensor in made.items():
+        if name in old:
+            fresh = tensor.contiguous()
+            before = old[name]
+            is_parameter = isinstance(before, nn.Parameter)
+            new[id(before)] = nn.Parameter(fresh, before.requires_grad) if is_parameter else fresh
+    wanted = {id(old[name]): count for name, count in groups.items()}
+    for path, module in model.named_modules():
+        count = wanted.get(id(module._parameters.get("weight")), -1)
+        kinds: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+        for kind in kinds:
+            kind.update({key: new[id(tensor)] for key, tensor in kind.items() if id(tensor) in new})
         bias = f"{path}.bias".lstrip(".")
         if bias in made and bias not in old and module._parameters.get("bias") is None:
-            module._parameters["bias"] = nn.Parameter(made[bias].contiguous())
-        weight = f"{path}.weight".lstrip(".")
-        weight = names.get(id(getattr(_original(model, path), "weight", None)), weight)
-        settle(module, groups.get(weight, -1))
-    return result
+            module._parameters["bias"] = nn.Parameter(made[bias])
+        settle(module, count)
+
+    def undo() -> None:
+        for module, settings, parameters, buffers in saved:
+            vars(module).update(settings)
+            module._parameters.clear()
+            module._parameters.update(parameters)
+            module._buffers.clear()
+            module._buffers.update(buffers)
+
+    return undo
 
 
-def _original(model: nn.Module, path: str) -> nn.Module:
-    return model.get_submodule(path) if path else model
+def own(small: nn.Module, model: nn.Module) -> None:
+    """Copy those tensors of a shrunk model that are still those of the one it came from."""
+    theirs = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
+    made: dict[int, Tensor] = {}
+    for module in small.modules():
+        kinds: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+        for kind in kinds:
+            for key, tensor in kind.items():
+                if tensor is None or tensor.untyped_storage().data_ptr() not in theirs:
+                    continue
+                if id(tensor) not in made:
+                    fresh = tensor.detach().clone()
+                    is_parameter = isinstance(tensor, nn.Parameter)
+                    made[id(tensor)] = nn.Parameter(fresh, tensor.requires_grad) if is_parameter else fresh
+                kind[key] = made[id(tensor)]
 
 
 def settle(module: nn.Module, groups: int = -1) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.weak import WeakIdKeyDictionary
 
 from sparsight.errors import SparsightError
 from sparsight.prune.shrinking.slots import FIXED, Source, Value, distinct, fixed, unknown
@@ -111,7 +111,7 @@ class Trace:
         steps: the operations in order.
         contractions: by weight name, in order of first use.
         axes: (parameter name, axis) → slot of each position along it, for parameters used channel by channel.
-        depthwise: names of the weights of depthwise convolutions.
+        depthwise: weight of each depthwise convolution → bool per filter, whether it is zero.
         edges: (2, n) arrays of slots that stand or fall together.
         pins: (slots, reason) that must stay.
         notes: (slots, reason) why a dead channel is not constant.
@@ -124,7 +124,7 @@ class Trace:
     steps: list[Step] = field(default_factory=list)
     contractions: dict[str, Contraction] = field(default_factory=dict)
     axes: dict[tuple[str, int], Tensor] = field(default_factory=dict)
-    depthwise: set[str] = field(default_factory=set)
+    depthwise: dict[str, Tensor] = field(default_factory=dict)
     edges: list[Tensor] = field(default_factory=list)
     pins: list[tuple[Tensor, str]] = field(default_factory=list)
     notes: list[tuple[Tensor, str]] = field(default_factory=list)
@@ -146,8 +146,8 @@ class ConflictError(Exception):
         self.step = step
 
 
-class Tracer(TorchDispatchMode):
-    """Follows one run of a network. With ``before``, the run is of a shrunk network and is checked against it.
+class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Follows one run of a network; with ``before``, the run of a shrunk network, checked against it.
 
     Args:
         model: the network, in evaluation mode.
@@ -156,20 +156,19 @@ class Tracer(TorchDispatchMode):
     """
 
     def __init__(self, model: nn.Module, before: Trace | None = None, kept: Tensor | None = None) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.trace = Trace()
         self.before = before
         self.kept = kept if kept is not None else torch.ones(1, dtype=torch.bool)
         self.step = Step("", "")
-        self.values: Any = WeakIdKeyDictionary()
-        self.memory: dict[int, list[Value]] = {}
+        self.values: dict[int, tuple[weakref.ref[Tensor], Value]] = {}
         self.owners: dict[str, tuple[nn.Module, str]] = {}
         self.stack: list[str] = []
         self.cuts: dict[int, tuple[Value, str, list[Tensor]]] = {}
         self._model = model
         named = [*model.named_parameters(), *model.named_buffers()]
         for name, tensor in named:
-            self.values[tensor] = fixed(tensor.ndim, static=True, source=Source(name, tensor))
+            self.give(tensor, fixed(tensor.ndim, static=True, source=Source(name, tensor)))
         for path, module in model.named_modules():
             for attribute in (*module._parameters, *module._buffers):
                 self.owners.setdefault(f"{path}.{attribute}" if path else attribute, (module, attribute))
@@ -230,21 +229,19 @@ class Tracer(TorchDispatchMode):
 
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        inputs = [x for x in _flat([args, kwargs]) if isinstance(x, Tensor)]
-        values = [self.value(x) for x in inputs]
+        # A reshape that copies is the same as one that does not.
         name = str(func).replace("_unsafe_view", "view").replace("_reshape_alias", "view")
         self.step = Step(name, self.stack[-1] if self.stack else "")
+        inputs = [x for x in flat((args, kwargs)) if isinstance(x, Tensor)]
+        values = [self.value(x) for x in inputs]
         for tensor, value in zip(inputs, values, strict=True):
             value.uses += 1
             if not value.static:
                 self.step.inputs.append((value.slots, tensor.shape))
-        follow(self, func, args, kwargs, result)
-        for tensor in _flat(result):
-            if isinstance(tensor, Tensor):
-                value = self.value(tensor)
-                self._remember(tensor, value)
-                if not value.static:
-                    self.step.outputs.append((value.slots, tensor.shape))
+        follow(self, func, args, kwargs, result, values)
+        for tensor in flat(result):
+            if isinstance(tensor, Tensor) and not (value := self.value(tensor)).static:
+                self.step.outputs.append((value.slots, tensor.shape))
         # Whether a copy is made may depend on how elements lie in memory.
         if (self.step.inputs or self.step.outputs) and not name.startswith("aten.clone"):
             if self.before is not None:
@@ -256,15 +253,27 @@ class Tracer(TorchDispatchMode):
 
     def value(self, tensor: Tensor) -> Value:
         """What is known of a tensor; one never seen before is taken for a constant of fixed size."""
-        found: Value | None = self.values.get(tensor)
-        if found is None:
-            found = fixed(tensor.ndim, static=True)
-            self.values[tensor] = found
-        return found
+        held = self.values.get(id(tensor))
+        # The number of a tensor that is gone may be given again.
+        if held is None or held[0]() is not tensor:
+            value = fixed(tensor.ndim, static=True)
+            self.give(tensor, value)
+            return value
+        return held[1]
 
     def give(self, tensor: Tensor, value: Value) -> None:
         """Say what is known of a tensor that an operation made."""
-        self.values[tensor] = value
+        self.values[id(tensor)] = (weakref.ref(tensor), value)
+
+    def aliases(self, tensor: Tensor) -> list[Value]:
+        """What is known of other tensors in the same memory."""
+        memory = tensor.untyped_storage()._cdata
+        held = [(reference(), value) for reference, value in self.values.values()]
+        return [
+            value
+            for other, value in held
+            if other is not None and other is not tensor and other.untyped_storage()._cdata == memory
+        ]
 
     def new_slots(self, count: int) -> Tensor:
         """Slots that no other channel has."""
@@ -376,7 +385,7 @@ class Tracer(TorchDispatchMode):
     def _register_input(self, tensor: Tensor) -> None:
         """Input channels lie along axis 1; an input of whole numbers (indices, say) has none."""
         if tensor.ndim < 2 or not tensor.is_floating_point():
-            self.values[tensor] = fixed(tensor.ndim)
+            self.give(tensor, fixed(tensor.ndim))
             self.trace.inputs.append(torch.zeros(0, dtype=torch.int64))
             return
         if self.before is None:
@@ -386,7 +395,7 @@ class Tracer(TorchDispatchMode):
             slots = slots[self.kept[slots]]
         self.trace.inputs.append(slots)
         shaped = slots.reshape(1, -1, *[1] * (tensor.ndim - 2))
-        self.values[tensor] = Value(shaped, unknown(shaped))
+        self.give(tensor, Value(shaped, unknown(shaped)))
 
     def _follow(self, name: str, module: nn.Module) -> tuple[Any, Any]:
         def enter(module: nn.Module, args: Any) -> None:
@@ -396,16 +405,6 @@ class Tracer(TorchDispatchMode):
             self.stack.pop()
 
         return module.register_forward_pre_hook(enter), module.register_forward_hook(leave)
-
-    def _remember(self, tensor: Tensor, value: Value) -> None:
-        held = self.memory.setdefault(tensor.untyped_storage()._cdata, [])
-        if all(other is not value for other in held):
-            held.append(value)
-
-    def aliases(self, tensor: Tensor) -> list[Value]:
-        """What is known of other tensors in the same memory."""
-        own = self.value(tensor)
-        return [other for other in self.memory.get(tensor.untyped_storage()._cdata, []) if other is not own]
 
 
 def takes_bias(module: nn.Module) -> bool:
@@ -422,13 +421,14 @@ def reading(weight: Tensor, out_axis: int, groups: int) -> Tensor:
     return used.reshape(groups, -1, used.shape[1])
 
 
-def _flat(tree: Any) -> Iterator[Any]:
+def flat(tree: Any) -> Iterator[Any]:
+    """The leaves of nested lists, tuples and dicts of an operation's arguments."""
     if isinstance(tree, (list, tuple)):
         for item in tree:
-            yield from _flat(item)
+            yield from flat(item)
     elif isinstance(tree, Mapping):
         for item in tree.values():
-            yield from _flat(item)
+            yield from flat(item)
     else:
         yield tree
 
@@ -467,11 +467,13 @@ def _as_wide(slots: Tensor, shape: torch.Size, before: Tensor) -> Tensor:
 
 def _meeting(operands: list[Tensor], kept: Tensor | None) -> list[Tensor]:
     """The slots of each operand at the positions at which they meet, less those that are removed."""
+    if len(operands) == 1:
+        return [operands[0].reshape(-1) if kept is None else operands[0][kept[operands[0]]]]
     rank = max((slots.ndim for slots in operands), default=0)
     full = [slots.reshape((1,) * (rank - slots.ndim) + slots.shape) for slots in operands]
     # Operations that do not broadcast, as a product of matrices, keep their operands apart.
     with contextlib.suppress(RuntimeError):
-        full = list(torch.broadcast_tensors(*full))
+        full = list(torch.broadcast_tensors(*full))  # type: ignore[no-untyped-call]
     if kept is None:
         return [slots.reshape(-1) for slots in full]
     if len({slots.shape for slots in full}) > 1:
