@@ -136,7 +136,9 @@ def load(path: Path) -> tuple[nn.Module, Recipe]:
             model(torch.zeros(1, *recipe.input_shape))
     except SparsightError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, IndexError) as error:
+    except KeyError as error:
+        raise _broken(path, f"it lacks {error}") from error
+    except (TypeError, ValueError, AttributeError, RuntimeError, IndexError) as error:
         raise _broken(path, str(error).split("\n", 1)[0]) from error
     return model, recipe
 

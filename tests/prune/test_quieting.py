@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from sparsight.prune import Sparsifier, shrink
+from sparsight.prune.folding import fold_batchnorm
+from sparsight.prune.quieting import Quieted
+
+
+class Branches(nn.Module):
+    """The first batch norm defined after ``conv`` is not the one that follows it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 16, 3, padding=1)
+        self.other_norm = nn.BatchNorm2d(16)
+        self.other = nn.Conv2d(3, 16, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(16)
+        self.last = nn.Conv2d(16, 4, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        both = torch.relu(self.norm(self.conv(x))) + torch.relu(self.other_norm(self.other(x)))
+        return self.last(both).mean((2, 3))
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+def trained(model: nn.Module, layers: list[str], coupled: list[list[str]] | None = None) -> nn.Module:
+    images = torch.randn(8, 3, 10, 10)
+    optimiser = torch.optim.AdamW(model.parameters(), 0.01)
+    sparsifier = Sparsifier(model, 0.5, granularity="filter", layers=layers, coupled=coupled)
+    quieted = Quieted(sparsifier, model, fold_batchnorm(model, images).folded)
+    model.train()
+    for step in range(12):
+        nn.functional.cross_entropy(model(images), torch.arange(8) % 4).backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        quieted.step((step + 1) / 12)
+    sparsifier.remove()
+    return model.eval()
+
+
+def test_a_removed_filter_gives_nothing() -> None:
+    model = trained(Branches(), ["conv"])
+    assert isinstance(model, Branches)
+    dead = ~model.conv.weight.flatten(1).any(1)
+    assert int(dead.sum()) == 8
+    given = torch.relu(model.norm(model.conv(torch.randn(4, 3, 10, 10))))
+    assert not given[:, dead].any()
+    assert given[:, ~dead].any(dim=(0, 2, 3)).all()  # type: ignore[call-overload]
+    # What belongs to other layers is left alone.
+    assert (model.other_norm.bias != 0).all()
+
+
+def test_so_that_the_width_is_the_one_asked_for() -> None:
+    model = trained(Branches(), ["conv", "other"], [["conv", "other"]])
+    result = shrink(model, torch.zeros(1, 3, 10, 10))
+    assert result.kept == {"conv": 8, "other": 8, "last": 4}
+    assert not result.skipped
