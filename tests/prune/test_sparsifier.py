@@ -668,3 +668,15 @@ def test_the_report_reads() -> None:
     assert [row.kept for row in report.rows] == [4, 4, 6]
     assert report.sparsity == report.target == 0.5
     assert "12x4x3x3" in str(report) and str(report).count("\n") == 3
+
+
+@pytest.mark.parametrize("sparsity", [0.37, 0.379, 0.62, 0.63])
+def test_widths_that_are_rounded_end_where_one_step_ends(sparsity: float) -> None:
+    def kept(steps: int) -> int:
+        model = nn.Sequential(nn.Linear(9, 16), nn.Linear(16, 3))
+        sparsifier = Sparsifier(model, sparsity, granularity="filter", round_to=4)
+        for step in range(steps):
+            sparsifier.step((step + 1) / steps)
+        return sparsifier.report().rows[0].kept
+
+    assert kept(50) == kept(1)

@@ -319,11 +319,12 @@ class Sparsifier:
         return [targets[members[0]] for members in self._units]
 
     def _in_blocks(self, targets: Sequence[float]) -> tuple[int, ...]:
-        """``targets`` in whole blocks, or in weights where blocks differ in size."""
+        """``targets`` in whole blocks, or in weights where blocks differ in size or widths are rounded."""
         sizes, wanted = [], []
         for members, target in zip(self._units, self._of_units(targets), strict=True):
             blocks = [self._blocks[index] for index in members]
-            whole = all(cut.uniform and cut.keep is None for cut in blocks)
+            # Where widths are rounded, half a block more may be a whole step of the widths.
+            whole = self._round_to is None and all(cut.uniform and cut.keep is None for cut in blocks)
             sizes.append(sum(math.prod(cut.tile) for cut in blocks) if whole else 1)
             wanted.append(target * sum(math.prod(cut.shape) for cut in blocks))
         if self._choose is scopes.across:
