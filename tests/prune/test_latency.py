@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sparsight import SparsightError
 from sparsight.nets import Session, build
+from sparsight.prune import Sparsifier, shrink
 from sparsight.prune.latency import parse_target, sparsity_for_latency
 from sparsight.prune.profiling import count_macs
 from sparsight.prune.shrinking.coupling import coupling
@@ -136,6 +137,35 @@ def test_which_layers_go_together(
 def test_a_depthwise_convolution_goes_with_what_it_reads() -> None:
     model = build("mobilenet_v1", input_shape=(3, 16, 16))
     assert ("features.0.0", "features.1.0") in {names[:2] for names in coupling(model).coupled}
+
+
+def test_silence_leaves_nothing_for_a_channel_to_carry() -> None:
+    model = build("resnet18", input_shape=(3, 16, 16))
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.bias)
+            nn.init.normal_(module.running_mean)
+    found = coupling(model)
+    with Sparsifier(model, 0.5, granularity="filter", layers=found.layers, coupled=found.coupled) as masks:
+        masks.mask()
+    x = torch.rand(1, 3, 16, 16)
+
+    def widths() -> set[int]:
+        small = shrink(model, x).model
+        return {module.out_channels for module in small.modules() if isinstance(module, nn.Conv2d)}
+
+    assert 33 in widths()
+    living = {name: tensor.clone() for name, tensor in model.named_parameters()}
+    assert (
+        found.silence(model) == sum(model.get_submodule(name).weight.shape[0] for name in found.layers) // 2
+    )
+    assert widths() == {32, 64, 128, 256}
+    # Only dead channels are touched.
+    alive = model.layer1[0].conv1.weight.flatten(1).any(1)
+    norm, before = model.layer1[0].bn1, living["layer1.0.bn1.bias"]
+    assert torch.equal(norm.bias, torch.where(alive, before, 0))
+    assert torch.equal(norm.weight != 0, alive)
+    assert torch.equal(model.fc.bias, living["fc.bias"])
 
 
 def test_targets() -> None:

@@ -28,7 +28,7 @@ from sparsight.prune.profiling import (
     torch_threads,
 )
 from sparsight.prune.shrinking import shrink
-from sparsight.prune.shrinking.coupling import coupling
+from sparsight.prune.shrinking.coupling import Coupling, coupling
 from sparsight.prune.sparsifier import Sparsifier
 
 TARGET = "latency:"
@@ -142,11 +142,11 @@ def sparsity_for_latency(
         raise SparsightError(f"the fraction of the latency must be between 0 and 1, but is {fraction}.")
     inputs = sample_inputs(model, example_inputs)
     settings = {"granularity": "filter", "round_to": "auto", **settings}
+    found = coupling(model, inputs)
     if settings["granularity"] == "filter" and "layers" not in settings:
-        found = coupling(model, inputs)
         settings = {"layers": found.layers, "coupled": found.coupled, **settings}
     # What is wrong with the settings shows here.
-    networks = {0.0: _smaller(model, inputs, 0.0, settings)}
+    networks = {0.0: _smaller(model, inputs, 0.0, settings, found)}
     with tempfile.TemporaryDirectory() as folder:
         timer = _Timer(model, inputs, batch, threads or usable_threads(), measure, Path(folder))
         trials = [timer.compare(networks[0.0], 0.0)[0]]
@@ -154,7 +154,7 @@ def sparsity_for_latency(
         while high - low > RESOLUTION:
             sparsity = (low + high) / 2
             try:
-                networks[sparsity] = _smaller(model, inputs, sparsity, settings)
+                networks[sparsity] = _smaller(model, inputs, sparsity, settings, found)
             except SparsightError:  # too many channels must stay
                 high = sparsity
                 continue
@@ -219,7 +219,11 @@ class _Timer:
 
 
 def _smaller(
-    model: nn.Module, inputs: Sequence[Tensor], sparsity: float, settings: Mapping[str, Any]
+    model: nn.Module,
+    inputs: Sequence[Tensor],
+    sparsity: float,
+    settings: Mapping[str, Any],
+    found: Coupling,
 ) -> nn.Module:
     """A copy of ``model`` pruned to ``sparsity`` and shrunk.
 
@@ -229,4 +233,6 @@ def _smaller(
     copied = copy.deepcopy(model)
     with Sparsifier(copied, sparsity, **settings) as sparsifier:
         sparsifier.mask()
+    # Untrained, constants of zeroed filters would ask for channels that training does without.
+    found.silence(copied)
     return shrink(copied, tuple(inputs)).model

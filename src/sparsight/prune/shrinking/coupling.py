@@ -1,11 +1,12 @@
-"""Which layers lose the same channels, in the words of ``Sparsifier``."""
+"""Which layers lose the same channels, in the words of ``Sparsifier``, and silence for the lost ones."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from sparsight.prune.layer import prunable_layers
@@ -27,6 +28,37 @@ class Coupling:
 
     layers: tuple[str, ...]
     coupled: tuple[tuple[str, ...], ...]
+    _channels: dict[str, Tensor] = field(repr=False)
+    _voices: dict[str, Tensor] = field(repr=False)
+
+    def silence(self, model: nn.Module) -> int:
+        """Make channels whose filters are all zero give zero: their biases, and scales and shifts of norms.
+
+        What such a channel still says is a constant, but one that zero padding makes differ from place to
+        place, so that ``shrink`` must keep a channel to carry it and a width of 32 becomes 33. Silence
+        changes what the network computes wherever that constant was not zero: it is to be done before
+        training, or before the training goes on.
+
+        Args:
+            model: the network that this was made from, or a copy of it; changed in place.
+
+        Returns:
+            How many channels of all layers are zero.
+        """
+        modules, parameters = dict(model.named_modules()), dict(model.named_parameters())
+        alive: set[int] = set()
+        known: set[int] = set()
+        silent = 0
+        for name, classes in self._channels.items():
+            lives = modules[name].get_parameter("weight").detach().flatten(1).any(1).cpu()
+            alive.update(classes[lives].tolist())
+            known.update(classes.tolist())
+            silent += int((~lives).sum())
+        dead = torch.tensor(sorted(known - alive), dtype=torch.int64)
+        with torch.no_grad():
+            for name, classes in self._voices.items():
+                parameters[name][torch.isin(classes, dead).to(parameters[name].device)] = 0
+        return silent
 
 
 def coupling(
@@ -49,15 +81,28 @@ def coupling(
     trace = Tracer(base).run([tensor.cpu() for tensor in sample_inputs(model, example_inputs)], {})
     for slots in trace.inputs:
         trace.pins.append((slots, "is an input of the model"))
+    parameters = dict(base.named_parameters())
     solver = Solver(trace, Rules())
     known = prunable_layers(model)
+    channels: dict[str, Tensor] = {}
     groups: dict[tuple[int, ...], list[str]] = defaultdict(list)
     for name, slots in layers(trace):
         classes = solver.classes[slots]
         if name in known and not solver.pinned[classes].any():
+            channels[name] = classes
             groups[tuple(classes.tolist())].append(name)
-    free = {name for names in groups.values() for name in names}
+    # What is given per channel and is no kernel: biases, and what norms multiply by and add.
+    voices = {
+        name: solver.classes[slots]
+        for (name, axis), slots in trace.axes.items()
+        if axis == 0 and name in parameters and parameters[name].ndim == 1
+    }
+    for contraction in trace.contractions.values():
+        if contraction.bias in parameters:
+            voices[contraction.bias] = solver.classes[contraction.outs]
     return Coupling(
-        tuple(name for name in known if name in free),
+        tuple(name for name in known if name in channels),
         tuple(tuple(names) for names in groups.values() if len(names) > 1),
+        channels,
+        voices,
     )
