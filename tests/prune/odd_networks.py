@@ -433,14 +433,7 @@ class Cyclic(Odd):
         return self.head(x)
 
 
-ODD: dict[str, Callable[[], Odd]] = {
-    cls.__name__: cls
-    for cls in (
-        Residual, Dense, Inverted, Grouped, Shuffled, BuiltInShuffle, Squeezed, Reused, Flattened, UNet, Gated,
-        Sliced, FixedSizes, FixedHeads, Volumes, RawParameters, Norms, Attention, ManyOutputs, Paddings, Spatial,
-        Upscaled, Written, Shortcut, Tied, Repeated, Cyclic,
-    )
-}  # fmt: skip
+ODD: dict[str, Callable[[], Odd]] = {kind.__name__: kind for kind in Odd.__subclasses__()}
 
 
 def liven(model: nn.Module, seed: int) -> None:

@@ -153,10 +153,10 @@ class Solver:
             lost = group[(uneven & read & ~kept)[group]]
             if len(lost) and not (uneven & kept)[group].any():
                 best = lost[contraction.constants[lost].abs().argmax()]
+                others = f" and those of {len(lost) - 1} other dead channels" if len(lost) > 1 else ""
                 self._keep(
                     self.classes[contraction.ins[best : best + 1]],
-                    f"carries the constants of {len(lost)} dead channels past the zero padding of "
-                    f"{contraction.layer}",
+                    f"carries its constant{others} past the zero padding of {contraction.layer}",
                 )
                 kept = self.kept[self.classes[contraction.ins]]
 
