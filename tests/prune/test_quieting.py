@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from sparsight.prune import Sparsifier, shrink
-from sparsight.prune.folding import fold_batchnorm
 from sparsight.prune.quieting import Quieted
+from sparsight.prune.shrinking.coupling import coupling
 
 
 class Branches(nn.Module):
@@ -35,7 +35,7 @@ def trained(model: nn.Module, layers: list[str], coupled: list[list[str]] | None
     images = torch.randn(8, 3, 10, 10)
     optimiser = torch.optim.AdamW(model.parameters(), 0.01)
     sparsifier = Sparsifier(model, 0.5, granularity="filter", layers=layers, coupled=coupled)
-    quieted = Quieted(sparsifier, model, fold_batchnorm(model, images).folded)
+    quieted = Quieted(sparsifier, model, coupling(model, images))
     model.train()
     for step in range(12):
         nn.functional.cross_entropy(model(images), torch.arange(8) % 4).backward()
@@ -47,15 +47,23 @@ def trained(model: nn.Module, layers: list[str], coupled: list[list[str]] | None
 
 
 def test_a_removed_filter_gives_nothing() -> None:
-    model = trained(Branches(), ["conv"])
+    model = trained(Branches(), ["conv", "other"], [["conv", "other"]])
     assert isinstance(model, Branches)
     dead = ~model.conv.weight.flatten(1).any(1)
     assert int(dead.sum()) == 8
-    given = torch.relu(model.norm(model.conv(torch.randn(4, 3, 10, 10))))
-    assert not given[:, dead].any()
-    assert given[:, ~dead].any(dim=(0, 2, 3)).all()  # type: ignore[call-overload]
-    # What belongs to other layers is left alone.
-    assert (model.other_norm.bias != 0).all()
+    images = torch.randn(4, 3, 10, 10)
+    for conv, norm in ((model.conv, model.norm), (model.other, model.other_norm)):
+        given = torch.relu(norm(conv(images)))
+        assert not given[:, dead].any()
+        assert given[:, ~dead].any(dim=3).any(dim=2).any(dim=0).all()
+
+
+def test_what_still_has_filters_keeps_its_voice() -> None:
+    model = trained(Branches(), ["conv"])  # the other branch of the sum is not pruned
+    assert isinstance(model, Branches)
+    assert int((~model.conv.weight.flatten(1).any(1)).sum()) == 8
+    assert (model.norm.weight != 0).all()
+    assert (model.other_norm.weight != 0).all()
 
 
 def test_so_that_the_width_is_the_one_asked_for() -> None:

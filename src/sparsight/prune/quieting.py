@@ -1,4 +1,4 @@
-"""A removed filter gives nothing at all: its bias and its batch norm's shift go with its weights.
+"""A removed filter gives nothing at all: its bias and its batch norm go with its weights.
 
 A filter whose weights are zero still carries a constant, its bias through batch norm and activation. Past the
 zero padding of the next convolution that constant is not one number any more, so a channel would have to stay
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sparsight.prune.shrinking.coupling import Coupling
 from sparsight.prune.sparsifier import Sparsifier
 
 
@@ -23,27 +24,30 @@ class Quieted:
     Args:
         sparsifier: made for ``model``, with a granularity that removes filters.
         model: what is trained.
-        norms: batch norm → the layer that it alone follows, as ``fold_batchnorm`` finds them.
+        found: which of its biases and norms speak for which filters.
     """
 
-    def __init__(self, sparsifier: Sparsifier, model: nn.Module, norms: Mapping[str, str]) -> None:
+    def __init__(self, sparsifier: Sparsifier, model: nn.Module, found: Coupling) -> None:
         self._sparsifier = sparsifier
-        modules = dict(model.named_modules())
-        norm_of = {layer: modules[norm] for norm, layer in norms.items()}
-        self._layers = [(name, modules[name], norm_of.get(name)) for name in sparsifier.masks]
-        self._seen: dict[str, tuple[Tensor, int, Tensor]] = {}
+        self._model = model
+        self._found = found
+        self._seen: list[tuple[Tensor, int]] = []
+        self._voices: list[tuple[Tensor, Tensor]] = []
 
     def step(self, progress: float | None = None) -> None:
         """See ``Sparsifier.step``."""
         self._sparsifier.step(progress)
-        masks = self._sparsifier.masks
+        masks = [(mask, mask._version) for mask in self._sparsifier.masks.values()]
+        if not self._is_seen(masks):
+            self._seen = masks
+            parameters = dict(self._model.named_parameters())
+            self._voices = [
+                (parameters[name], indices.to(parameters[name].device))
+                for name, indices in self._found.voices(self._model).items()
+            ]
         with torch.no_grad():
-            for name, layer, norm in self._layers:
-                dead = self._dead(name, masks[name])
-                if len(dead):
-                    for owner in (layer, norm):
-                        _zero(owner, "bias", dead)
-                    _zero(norm, "running_mean", dead)
+            for voice, indices in self._voices:
+                voice.index_fill_(0, indices, 0)
 
     def state_dict(self) -> Mapping[str, Any]:
         """See ``Sparsifier.state_dict``."""
@@ -53,16 +57,9 @@ class Quieted:
         """See ``Sparsifier.load_state_dict``."""
         self._sparsifier.load_state_dict(state)
 
-    def _dead(self, name: str, mask: Tensor) -> Tensor:
-        """Indices of the filters that ``mask`` removes, looked up anew only when it has changed."""
-        seen = self._seen.get(name)
-        if seen is None or seen[0] is not mask or seen[1] != mask._version:
-            dead = (~mask.flatten(1).any(1)).nonzero()[:, 0]
-            self._seen[name] = seen = (mask, mask._version, dead)
-        return seen[2]
-
-
-def _zero(owner: nn.Module | None, attribute: str, indices: Tensor) -> None:
-    tensor = getattr(owner, attribute, None)
-    if isinstance(tensor, Tensor):
-        tensor.index_fill_(0, indices.to(tensor.device), 0)
+    def _is_seen(self, masks: list[tuple[Tensor, int]]) -> bool:
+        """Whether the masks are the same tensors, unchanged since."""
+        return len(masks) == len(self._seen) and all(
+            mask is old and version == then
+            for (mask, version), (old, then) in zip(masks, self._seen, strict=True)
+        )

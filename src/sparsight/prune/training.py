@@ -32,13 +32,12 @@ from sparsight.prune import granularity, saved, schedules
 from sparsight.prune.criteria import CRITERIA
 from sparsight.prune.datasets import AUGMENTATIONS, Batches, ImageSet, Split, load
 from sparsight.prune.devices import Engine, Numerics, PlainEngine, start
-from sparsight.prune.folding import fold_batchnorm
 from sparsight.prune.latency import parse_target, sparsity_for_latency
 from sparsight.prune.loop import OPTIMISERS, Epoch, LoopOptions, Masks, evaluate, fit
 from sparsight.prune.outcome import RunResult, compare, layer_filters, summary, with_recipe
 from sparsight.prune.quieting import Quieted
 from sparsight.prune.shrinking import shrink
-from sparsight.prune.shrinking.coupling import coupling
+from sparsight.prune.shrinking.coupling import Coupling, coupling
 from sparsight.prune.sparsifier import Sparsifier
 from sparsight.registry import lookup
 
@@ -340,6 +339,7 @@ def _sparsifier(
     """The sparsifier, and what the loop is to step."""
     criterion = lookup("criterion", options.criterion, CRITERIA)
     once = criterion.prepare is not None and not criterion.every_time
+    found = _coupling(options, model)
     sparsifier = Sparsifier(
         model,
         sparsity,
@@ -349,11 +349,9 @@ def _sparsifier(
         end=options.end,
         calibration=list(itertools.islice(train.shuffled(0), _CALIBRATION_BATCHES)) if once else None,
         loss=functional.cross_entropy if once else None,
-        **_cutting(options, model),
+        **_cutting(options, found),
     )
-    if granularity.parse(options.granularity).removes == "outputs":
-        return sparsifier, Quieted(sparsifier, model, fold_batchnorm(_plain(model)).folded)
-    return sparsifier, sparsifier
+    return sparsifier, sparsifier if found is None else Quieted(sparsifier, model, found)
 
 
 def _plain(model: nn.Module) -> nn.Module:
@@ -362,7 +360,14 @@ def _plain(model: nn.Module) -> nn.Module:
     return copied.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload,no-any-return]
 
 
-def _cutting(options: RunOptions, model: nn.Module) -> dict[str, Any]:
+def _coupling(options: RunOptions, model: nn.Module) -> Coupling | None:
+    """How the network's filters hang together, where whole filters go."""
+    if granularity.parse(options.granularity).removes != "outputs":
+        return None
+    return coupling(_plain(model))
+
+
+def _cutting(options: RunOptions, found: Coupling | None) -> dict[str, Any]:
     """What is cut, and how, in the words of ``Sparsifier``."""
     removes = granularity.parse(options.granularity).removes
     cutting: dict[str, Any] = {
@@ -372,8 +377,7 @@ def _cutting(options: RunOptions, model: nn.Module) -> dict[str, Any]:
         "round_to": None if removes is None else options.round_to,
         "layers": options.layers,
     }
-    if removes == "outputs" and options.layers is None:
-        found = coupling(_plain(model))
+    if found is not None and options.layers is None:
         cutting |= {"layers": found.layers, "coupled": found.coupled}
     return cutting
 
@@ -386,14 +390,15 @@ def _sparsity_of_target(options: RunOptions, model: nn.Module) -> float:
     """
     assert options.target is not None
     fraction = parse_target(options.target)
-    if granularity.parse(options.granularity).removes != "outputs":
+    found = _coupling(options, model)
+    if found is None:
         raise SparsightError("a latency is met by removing whole filters: use granularity filter.")
     kept = options.out / TARGET
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        found = json.loads(kept.read_text(encoding="utf-8"))
-        if found["target"] == options.target and found["model"] == options.model:
-            return float(found["sparsity"])
-    result = sparsity_for_latency(_plain(model), None, fraction, **_cutting(options, model))
+        known = json.loads(kept.read_text(encoding="utf-8"))
+        if known["target"] == options.target and known["model"] == options.model:
+            return float(known["sparsity"])
+    result = sparsity_for_latency(_plain(model), None, fraction, **_cutting(options, found))
     if not result.met:
         raise SparsightError(f"the target is out of reach: {result}")
     write_text(

@@ -45,7 +45,20 @@ class Coupling:
         Returns:
             How many channels of all layers are zero.
         """
-        modules, parameters = dict(model.named_modules()), dict(model.named_parameters())
+        parameters = dict(model.named_parameters())
+        dead, silent = self._dead(model)
+        with torch.no_grad():
+            for name, indices in self._indices(dead).items():
+                parameters[name][indices.to(parameters[name].device)] = 0
+        return silent
+
+    def voices(self, model: nn.Module) -> dict[str, Tensor]:
+        """What ``silence`` would set to zero: name of a bias, scale or shift → indices (n,) int64, n > 0."""
+        return self._indices(self._dead(model)[0])
+
+    def _dead(self, model: nn.Module) -> tuple[Tensor, int]:
+        """Classes of the channels whose filters are all zero, and how many channels that is."""
+        modules = dict(model.named_modules())
         alive: set[int] = set()
         known: set[int] = set()
         silent = 0
@@ -54,11 +67,11 @@ class Coupling:
             alive.update(classes[lives].tolist())
             known.update(classes.tolist())
             silent += int((~lives).sum())
-        dead = torch.tensor(sorted(known - alive), dtype=torch.int64)
-        with torch.no_grad():
-            for name, classes in self._voices.items():
-                parameters[name][torch.isin(classes, dead).to(parameters[name].device)] = 0
-        return silent
+        return torch.tensor(sorted(known - alive), dtype=torch.int64), silent
+
+    def _indices(self, dead: Tensor) -> dict[str, Tensor]:
+        found = {name: torch.isin(classes, dead).nonzero()[:, 0] for name, classes in self._voices.items()}
+        return {name: indices for name, indices in found.items() if len(indices)}
 
 
 def coupling(
