@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from sparsight.errors import SparsightError
 
 if TYPE_CHECKING:
-    from sparsight import assets, media, nets, saliency, track
+    from sparsight import assets, media, nets, prune, saliency, track
 
 __version__ = "0.1.0"
-__all__ = ["SparsightError", "__version__", "assets", "media", "nets", "saliency", "track"]
+__all__ = ["SparsightError", "__version__", "assets", "media", "nets", "prune", "saliency", "track"]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from sparsight.errors import SparsightError
@@ -33,6 +33,18 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 def resolve(target: str) -> Any:
-    """Import ``"package.module:attribute"``; keeps tables of names free of heavy imports."""
+    """Import ``"package.module:attribute"`` or ``"package.module"``; keeps tables free of heavy imports."""
     module, _, attribute = target.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    imported = importlib.import_module(module)
+    return getattr(imported, attribute) if attribute else imported
+
+
+def lazy(package: str, public: Mapping[str, str]) -> Callable[[str], Any]:
+    """A package's ``__getattr__`` (PEP 562) that imports each of its ``public`` names on first use."""
+
+    def attribute(name: str) -> Any:
+        if name in public:
+            return resolve(public[name])
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+    return attribute

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sparsight.registry import resolve
+from sparsight.registry import lazy
 
 if TYPE_CHECKING:
     from sparsight.media.draw import Trails, beside, colours, draw_boxes, heat, overlay
@@ -48,8 +48,4 @@ __all__ = [
     "write_image",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return resolve(_PUBLIC[name])
-    raise AttributeError(f"module 'sparsight.media' has no attribute {name!r}")
+__getattr__ = lazy("sparsight.media", _PUBLIC)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sparsight.registry import resolve
+from sparsight.registry import lazy
 
 if TYPE_CHECKING:
     from sparsight.nets.building import NETWORKS, build
@@ -20,8 +20,4 @@ _PUBLIC = {
 
 __all__ = ["NETWORKS", "Session", "build", "taps"]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return resolve(_PUBLIC[name])
-    raise AttributeError(f"module 'sparsight.nets' has no attribute {name!r}")
+__getattr__ = lazy("sparsight.nets", _PUBLIC)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sparsight.registry import resolve
+from sparsight.registry import lazy
 
 if TYPE_CHECKING:
     from sparsight.prune import schedules
@@ -26,6 +26,7 @@ _PUBLIC = {
     "Sparsifier": "sparsight.prune.sparsifier:Sparsifier",
     "explain": "sparsight.prune.inputs:explain",
     "profile": "sparsight.prune.profiling:profile",
+    "schedules": "sparsight.prune.schedules",
     "select_inputs": "sparsight.prune.inputs:select_inputs",
     "shrink": "sparsight.prune.shrinking:shrink",
 }
@@ -45,12 +46,4 @@ __all__ = [
     "shrink",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return resolve(_PUBLIC[name])
-    if name == "schedules":
-        import importlib
-
-        return importlib.import_module("sparsight.prune.schedules")
-    raise AttributeError(f"module 'sparsight.prune' has no attribute {name!r}")
+__getattr__ = lazy("sparsight.prune", _PUBLIC)

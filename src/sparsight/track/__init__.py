@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sparsight.registry import resolve
+from sparsight.registry import lazy
 
 if TYPE_CHECKING:
     from sparsight.track.detect import Detector, build_detector
@@ -40,8 +40,4 @@ __all__ = [
     "build_tracker",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return resolve(_PUBLIC[name])
-    raise AttributeError(f"module 'sparsight.track' has no attribute {name!r}")
+__getattr__ = lazy("sparsight.track", _PUBLIC)

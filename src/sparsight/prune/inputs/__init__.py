@@ -8,9 +8,9 @@ of a front end, or lines of the image) is our reading.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sparsight.registry import resolve
+from sparsight.registry import lazy
 
 if TYPE_CHECKING:
     from sparsight.prune.inputs.explaining import Explanation, explain
@@ -46,8 +46,4 @@ __all__ = [
     "select_inputs",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return resolve(_PUBLIC[name])
-    raise AttributeError(f"module 'sparsight.prune.inputs' has no attribute {name!r}")
+__getattr__ = lazy("sparsight.prune.inputs", _PUBLIC)
