@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--features", default="auto")
     parser.add_argument("--input-sparsity", type=float, nargs="+", default=[0.5, 0.6, 0.7, 0.8])
     parser.add_argument("--sparsity", type=float, default=0.0, help="of the other layers")
-    parser.add_argument("--criterion", default="wanda")
+    parser.add_argument("--criterion", default="flap")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--images", type=int, help="train on about so many, evenly spaced")

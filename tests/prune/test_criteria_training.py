@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 
 import numpy as np
 import pytest
@@ -119,6 +120,30 @@ def test_wanda_is_the_weight_times_the_norm_of_the_channel_it_meets(case: tuple[
         group = index[0] // (outputs // state.groups)
         expected = abs(state.weight[index].item()) * norms[group * inputs + index[1]]
         assert score[index].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_flap_is_the_squared_weight_times_the_variance_of_the_channel_it_meets(
+    case: tuple[LayerState, Tensor],
+) -> None:
+    state, x = case
+    gather(state, "input_moments", x + 3, 2 * x + 3)
+    both = torch.cat([x, 2 * x])
+    channels = both.movedim(-1, 0) if isinstance(state.module, nn.Linear) else both.movedim(1, 0)
+    variances = [statistics.pvariance(channel.flatten().tolist()) for channel in channels]
+    score = CRITERIA["flap"].score(state)
+    outputs, inputs = state.weight.shape[:2]
+    for index in np.ndindex(*state.weight.shape):
+        group = index[0] // (outputs // state.groups)
+        expected = state.weight[index].item() ** 2 * variances[group * inputs + index[1]]
+        assert score[index].item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_flap_leaves_to_the_bias_what_is_constant() -> None:
+    state, x = new_state("layer", nn.Linear(3, 2)), torch.randn(64, 3)
+    x[:, 1] = -0.42
+    gather(state, "input_moments", *x.split(16))
+    score = CRITERIA["flap"].score(state)
+    assert score[:, 1].max() < 1e-6 < score[:, [0, 2]].min()
 
 
 def test_the_channel_that_wanda_takes_is_the_one_the_convolution_reads() -> None:

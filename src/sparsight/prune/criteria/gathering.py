@@ -39,6 +39,20 @@ def _add_input_square(total: Tensor, state: LayerState, value: Tensor) -> Tensor
     return total.add_(square.flatten(1).sum(dim=1))
 
 
+def _moments(state: LayerState) -> Tensor:
+    # Double, because a variance is the small difference of two large sums.
+    channels = state.weight.shape[1] * state.groups
+    return torch.zeros(3, channels, dtype=torch.float64, device=state.weight.device)
+
+
+def _add_moments(total: Tensor, state: LayerState, value: Tensor) -> Tensor:
+    seen = value.float().movedim(1 - state.weight.dim(), 0).flatten(1)
+    total[0] += seen.shape[1]
+    total[1] += seen.sum(dim=1)
+    total[2] += seen.square().sum(dim=1)
+    return total
+
+
 def _per_map(state: LayerState) -> Tensor:
     if state.weight.dim() < 4:
         raise SparsightError(
@@ -61,6 +75,8 @@ GATHERERS: dict[str, Gatherer] = {
     "gradient_weight": Gatherer("gradient", _per_weight, _add_gradient_weight),
     # Σ x² over samples and positions, (in,).
     "input_square": Gatherer("input", _per_input_channel, _add_input_square),
+    # Σ 1, Σ x and Σ x² over samples and positions, (3, in).
+    "input_moments": Gatherer("input", _moments, _add_moments),
     # Σ rank of the map over images, (out,).
     "output_rank": Gatherer("output", _per_map, _add_output_rank),
 }

@@ -36,8 +36,24 @@ def wanda(state: LayerState) -> Tensor:
     Sun et al. 2023, A Simple and Effective Pruning Approach for Large Language Models, equation 1. For
     convolutions the norm of a channel stands for that of its shifted copies, which differ at the border only.
     """
+    return state.weight.abs() * _met(needed(state, "input_square").sqrt(), state)
+
+
+def flap(state: LayerState) -> Tensor:
+    """wᵢⱼ² · var(xⱼ), the variance over samples and positions of the input channel that the weight meets.
+
+    After the fluctuation metric of An et al. 2024, Fluctuation-based Adaptive Structured Pruning: what
+    varies little can be left to the bias. For convolutions as ``wanda``.
+    """
+    count, total, square = needed(state, "input_moments")
+    mean = total / count.clamp_min(1)
+    return state.weight.square() * _met((square / count.clamp_min(1) - mean.square()).clamp_min(0), state)
+
+
+def _met(per_channel: Tensor, state: LayerState) -> Tensor:
+    """A value per input channel, (in,), at each weight that meets the channel: expandable to the weight."""
     weight, groups = state.weight, state.groups
-    norm = needed(state, "input_square").sqrt().to(weight.dtype)
     # Filters of group k meet the k-th share of the input channels.
-    met = norm.view(groups, 1, weight.shape[1]).expand(groups, weight.shape[0] // groups, -1)
-    return weight.abs() * met.reshape(*weight.shape[:2], *[1] * (weight.dim() - 2))
+    shares = per_channel.to(weight.dtype).view(groups, 1, weight.shape[1])
+    met = shares.expand(groups, weight.shape[0] // groups, -1)
+    return met.reshape(*weight.shape[:2], *[1] * (weight.dim() - 2))

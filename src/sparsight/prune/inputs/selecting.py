@@ -62,8 +62,8 @@ class InputSelection:
             the model; "auto": whatever the model reads.
         input_shape: of one whole input; by default as the model says.
         schedule: see ``Sparsifier``.
-        criterion: see ``Sparsifier``. The default weighs a weight by what it is multiplied with, so that a
-            pixel that is always black goes first. Gates of lines are judged by "taylor".
+        criterion: see ``Sparsifier``. The default weighs a weight by how much its input varies, so that a
+            pixel that is always the same goes first. Gates of lines are judged by "taylor".
         granularity: of all other layers. The default removes what reads one channel or neuron, so that the
             one who makes it can go, too.
         total_steps: training steps in all, for ``step()`` without progress.
@@ -87,7 +87,7 @@ class InputSelection:
         features: Features = "auto",
         input_shape: Shape | None = None,
         schedule: str | Schedule[[]] = "one_cycle",
-        criterion: str | Criterion = "wanda",
+        criterion: str | Criterion = "flap",
         granularity: str | Granularity = "input_channel",
         total_steps: int | None = None,
     ) -> None:
