@@ -31,10 +31,12 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
-def trained(model: nn.Module, layers: list[str], coupled: list[list[str]] | None = None) -> nn.Module:
+def trained(
+    model: nn.Module, layers: list[str], coupled: list[list[str]] | None = None, **options: str
+) -> nn.Module:
     images = torch.randn(8, 3, 10, 10)
     optimiser = torch.optim.AdamW(model.parameters(), 0.01)
-    sparsifier = Sparsifier(model, 0.5, granularity="filter", layers=layers, coupled=coupled)
+    sparsifier = Sparsifier(model, 0.5, granularity="filter", layers=layers, coupled=coupled, **options)
     quieted = Quieted(sparsifier, model, coupling(model, images))
     model.train()
     for step in range(12):
@@ -71,3 +73,10 @@ def test_so_that_the_width_is_the_one_asked_for() -> None:
     result = shrink(model, torch.zeros(1, 3, 10, 10))
     assert result.kept == {"conv": 8, "other": 8, "last": 4}
     assert not result.skipped
+
+
+def test_a_filter_that_comes_back_can_learn() -> None:
+    model = trained(Branches(), ["conv", "other"], [["conv", "other"]], schedule="dsd")
+    assert isinstance(model, Branches)
+    assert model.conv.weight.flatten(1).any(1).all()
+    assert (model.norm.weight != 0).all()

@@ -72,7 +72,7 @@ class Epoch:
 class Masks(Protocol):
     """What the loop asks of a ``Sparsifier``."""
 
-    def step(self, progress: float | None = None) -> Any:
+    def step(self, progress: float) -> Any:
         """Set the sparsity of ``progress`` in [0, 1]."""
 
     def state_dict(self) -> Mapping[str, Any]:

@@ -4,6 +4,9 @@ A filter whose weights are zero still carries a constant, its bias through batch
 zero padding of the next convolution that constant is not one number any more, so a channel would have to stay
 to carry it, and widths that were rounded to a good multiple would end one above it. Kept at zero while the
 network trains, it is nothing that anybody learns to rely on.
+
+The scale of a batch norm goes only at the end: a filter that a criterion takes back could not learn past
+one of zero. Until then what is left of the constant is the memory of earlier means, which fades.
 """
 
 from __future__ import annotations
@@ -32,22 +35,25 @@ class Quieted:
         self._model = model
         self._found = found
         self._seen: list[tuple[Tensor, int]] = []
-        self._voices: list[tuple[Tensor, Tensor]] = []
+        self._shifts: list[tuple[Tensor, Tensor]] = []
 
-    def step(self, progress: float | None = None) -> None:
-        """See ``Sparsifier.step``."""
+    def step(self, progress: float) -> None:
+        """See ``Sparsifier.step``; the last step is that of progress 1."""
         self._sparsifier.step(progress)
         masks = [(mask, mask._version) for mask in self._sparsifier.masks.values()]
         if not self._is_seen(masks):
             self._seen = masks
             parameters = dict(self._model.named_parameters())
-            self._voices = [
+            self._shifts = [
                 (parameters[name], indices.to(parameters[name].device))
                 for name, indices in self._found.voices(self._model).items()
+                if name.endswith("bias")
             ]
         with torch.no_grad():
-            for voice, indices in self._voices:
-                voice.index_fill_(0, indices, 0)
+            for shift, indices in self._shifts:
+                shift.index_fill_(0, indices, 0)
+        if progress >= 1:
+            self._found.silence(self._model)
 
     def state_dict(self) -> Mapping[str, Any]:
         """See ``Sparsifier.state_dict``."""
