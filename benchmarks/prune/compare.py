@@ -93,6 +93,8 @@ def measure(name: str, how: dict[str, Prune]) -> dict[str, Any]:
     dense = network(name, arguments.size)
     example = torch.rand(1, 3, arguments.size, arguments.size, generator=torch.Generator().manual_seed(0))
     made, seconds, failed = prune_in_turns(dense, example, how)
+    if REFERENCE in failed:
+        raise SystemExit(f"{REFERENCE} failed on {name}: {failed[REFERENCE]}")
     models = {DENSE: dense, **made}
     rows: dict[str, dict[str, Any]] = {}
     for key, model in models.items():
