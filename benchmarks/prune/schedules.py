@@ -1,9 +1,9 @@
 """Which schedule keeps most accuracy on a small budget: Fashion-MNIST, a small ConvNet, six epochs.
 
-The network (convolutions of 16, 16, 32 and 32 filters, one linear layer) is trained on 20,000 images with Adam
-along one 1cycle of learning rate, while the weights of its convolutions are removed, the smallest of each layer
-first. *AGP from 0* is the control: it tells how much of one-cycle pruning's gain is its shape, and how much is
-that it starts early.
+The network (convolutions of 16, 16, 32 and 32 filters, one linear layer) is trained on 20,000 images with
+Adam along one 1cycle of learning rate, while the weights of its convolutions are removed, the smallest of
+each layer first. *AGP from 0* is the control: it tells how much of one-cycle pruning's gain is its shape,
+and how much is that it starts early.
 
     python benchmarks/prune/schedules.py --out benchmarks/prune/results
 

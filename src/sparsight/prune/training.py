@@ -192,7 +192,7 @@ def run(options: RunOptions, watch: Watch | None = None) -> RunResult | None:
             engine,
             sparsifier=sparsifier,
             saved=options.out / file,
-            about=_about(options, data, pruned=sparsifier is not None),
+            about=_about(options, data, engine, pruned=sparsifier is not None),
             watch=None if watch is None else partial(watch, stage),
         )
 
@@ -394,23 +394,22 @@ def _sparsity_of_target(options: RunOptions, model: nn.Module) -> float:
     if found is None:
         raise SparsightError("a latency is met by removing whole filters: use granularity filter.")
     kept = options.out / TARGET
+    names = ("model", "dataset", "size", "target", "scope", "variety", "layers", "round_to", "granularity")
+    asked = json.loads(json.dumps({name: getattr(options, name) for name in names}))
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         known = json.loads(kept.read_text(encoding="utf-8"))
-        if known["target"] == options.target and known["model"] == options.model:
+        if known["asked"] == asked:
             return float(known["sparsity"])
     result = sparsity_for_latency(_plain(model), None, fraction, **_cutting(options, found))
     if not result.met:
         raise SparsightError(f"the target is out of reach: {result}")
-    write_text(
-        kept,
-        json.dumps({"target": options.target, "model": options.model, "sparsity": result.chosen.sparsity}),
-    )
+    write_text(kept, json.dumps({"asked": asked, "sparsity": result.chosen.sparsity}))
     return result.chosen.sparsity
 
 
-def _about(options: RunOptions, data: ImageSet, *, pruned: bool) -> dict[str, Any]:
+def _about(options: RunOptions, data: ImageSet, engine: Engine, *, pruned: bool) -> dict[str, Any]:
     """What the training depends on: a checkpoint is gone on from only where all of it is the same."""
-    about = asdict(options)
+    about = {**asdict(options), **asdict(engine.numerics)}  # what "auto" came to, in place of it
     for name in ("out", "root", "device", "devices", "nodes", "baseline"):
         del about[name]
     if not pruned:
