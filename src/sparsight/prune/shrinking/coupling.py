@@ -91,7 +91,9 @@ def coupling(
             finite.
     """
     base = ready(model)
-    trace = Tracer(base).run([tensor.cpu() for tensor in sample_inputs(model, example_inputs)], {})
+    trace = Tracer(base, constants=False).run(
+        [tensor.cpu() for tensor in sample_inputs(model, example_inputs)], {}
+    )
     for slots in trace.inputs:
         trace.pins.append((slots, "is an input of the model"))
     parameters = dict(base.named_parameters())

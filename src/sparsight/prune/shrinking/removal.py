@@ -146,8 +146,9 @@ def _skipped(model: nn.Module, trace: Trace, plan: Plan) -> Iterator[Skipped]:
 
 def _zero_filters(trace: Trace) -> Iterator[tuple[str, Tensor]]:
     for contraction in trace.contractions.values():
-        yield contraction.layer, contraction.outs[~contraction.reads.any(2).reshape(-1)]
-    for name, zero in trace.depthwise.items():
+        yield contraction.layer, contraction.outs[contraction.zero]
+    for name, weight in trace.depthwise.items():
+        zero = ~weight.detach().flatten(1).any(1)
         yield name.rpartition(".")[0], trace.axes[(name, 0)][zero]
 
 

@@ -6,7 +6,7 @@ An operation without a rule is not an error: the channels that go into it stay.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from sparsight.prune.shrinking.slots import (
     fixed,
     unknown,
 )
-from sparsight.prune.shrinking.tracing import Contraction, Equal, Rule, Tracer, flat, reading, takes_bias
+from sparsight.prune.shrinking.tracing import Contraction, Equal, Rule, Tracer, operands, takes_bias
 
 aten = torch.ops.aten
 
@@ -34,11 +34,11 @@ def follow(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     result: Any,
-    operands: list[Value],
+    values: list[Value],
 ) -> None:
-    """Give a value to everything that ``func`` made of ``operands``."""
+    """Give a value to everything that ``func`` made of operands with these ``values``."""
     name = _name(func)
-    if all(value.static for value in operands):
+    if all(value.static for value in values):
         _static(tracer, func, args, kwargs, result)
     elif name in RULES:
         RULES[name](tracer, func, args, kwargs, result)
@@ -53,7 +53,7 @@ def follow(
 
 def opaque(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
     """Whatever is not followed: its inputs stay as they are."""
-    _stay(tracer, [args, kwargs], result, f"goes through {tracer.here}, which is not followed")
+    _stay(tracer, [*args, *kwargs.values()], result, f"goes through {tracer.here}, which is not followed")
 
 
 def movement(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
@@ -125,19 +125,25 @@ def pointwise(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str
     """Operations on elements at the same place: their channels stand or fall together."""
     out = result[0] if isinstance(result, (list, tuple)) else result
     changed = args[0] if _in_place(func) else None
-    operands = list(_operands((args, kwargs)))
-    dynamic = [x for x in operands if not tracer.value(x).static]
+    tensors = operands(args) + operands(kwargs)
+    dynamic = [x for x in tensors if not tracer.value(x).static]
     slots = _meet(tracer, dynamic, out.ndim, changed)
     if slots is None:
-        _stay(tracer, [args, kwargs], result, f"is combined with channels of another layout in {tracer.here}")
+        _stay(
+            tracer,
+            [*args, *kwargs.values()],
+            result,
+            f"is combined with channels of another layout in {tracer.here}",
+        )
         return
     if tracer.before is not None:
         tracer.give(out, Value(slots, unknown(slots)))
         _give_extras(tracer, result, slots)
         return
-    for tensor in operands:
-        if tracer.value(tensor).static:
-            _meet_static(tracer, tensor, slots, out.ndim)
+    if len(dynamic) < len(tensors):
+        for tensor in tensors:
+            if tracer.value(tensor).static:
+                _meet_static(tracer, tensor, slots, out.ndim)
     constant = _constant(tracer, func, args, kwargs, slots, out)
     if changed is not None:
         _overwrite(tracer, changed, dynamic)
@@ -147,6 +153,8 @@ def pointwise(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str
 
 def _meet(tracer: Tracer, tensors: list[Tensor], rank: int, changed: Tensor | None) -> Tensor | None:
     """Tie the operands' slots where they meet; return those of the result, None where they cannot be."""
+    if len(tensors) == 1 and tensors[0].ndim == rank:
+        return tracer.value(tensors[0]).slots
     slots, shapes = [], []
     for tensor in tensors:
         lead = (1,) * (rank - tensor.ndim)
@@ -227,8 +235,10 @@ def _constant(
 ) -> Tensor:
     """The constants of a pointwise operation's result: the operation done to the operands' constants."""
     nothing = unknown(slots)
-    operands = list(_operands((args, kwargs)))
-    known = [tracer.value(x).constant for x in operands if not tracer.value(x).static]
+    if not tracer.constants:
+        return nothing
+    values = [tracer.value(x) for x in operands(args) + operands(kwargs)]
+    known = [value.constant for value in values if not value.static]
     product = _name(func) in ("mul", "mul_")
     settled = (not c.isnan().all() for c in known)
     if not out.is_floating_point() or torch.Tag.nondeterministic_seeded in func.tags:
@@ -246,31 +256,31 @@ def _constant(
     plain = getattr(getattr(aten, _name(func).rstrip("_")), func._overloadname) if _in_place(func) else func
     arguments = [swap(x) for x in args]
     options = {key: swap(x) for key, x in kwargs.items() if key != "dtype"}
-    values = plain(*arguments, **options)
-    values = values[0] if isinstance(values, (list, tuple)) else values
+    given = plain(*arguments, **options)
+    numbers: Tensor = given[0] if isinstance(given, (list, tuple)) else given
     if product:
         for factor in arguments[:2]:
             if isinstance(factor, Tensor):
-                values = torch.where(factor == 0, 0.0, values)
-    # What the operands do not know, a comparison inside the operation may have hidden.
+                numbers = torch.where(factor == 0, 0.0, numbers)
+    # What the operands do not say, a comparison inside the operation may have hidden.
     unsure = torch.zeros((), dtype=torch.bool)
     for value in known:
         unsure = unsure | value.isnan()
     if not product:
-        values = torch.where(unsure, torch.nan, values)
-    values = values.reshape((1,) * (slots.ndim - values.ndim) + values.shape)
+        numbers = torch.where(unsure, torch.nan, numbers)
+    numbers = numbers.reshape((1,) * (slots.ndim - numbers.ndim) + numbers.shape)
     for axis in range(slots.ndim):
-        if slots.shape[axis] == 1 and values.shape[axis] > 1:
-            level = values.narrow(axis, 0, 1)
-            values = torch.where((values == level).all(axis, keepdim=True), level, torch.nan)
-    values = values.expand(slots.shape)
-    return torch.where(values.isfinite(), values, torch.nan)
+        if slots.shape[axis] == 1 and numbers.shape[axis] > 1:
+            level = numbers.narrow(axis, 0, 1)
+            numbers = torch.where((numbers == level).all(axis, keepdim=True), level, torch.nan)
+    numbers = numbers.expand(slots.shape)
+    return torch.where(numbers.isfinite(), numbers, torch.nan)
 
 
-def _overwrite(tracer: Tracer, changed: Tensor, operands: list[Tensor]) -> None:
+def _overwrite(tracer: Tracer, changed: Tensor, tensors: list[Tensor]) -> None:
     """An operation in place changes whatever else lies in the same memory."""
     value = tracer.value(changed)
-    others = [x for x in operands if x is not changed]
+    others = [x for x in tensors if x is not changed]
     for alias in tracer.aliases(changed):
         alias.constant, alias.inner = unknown(alias.slots), None
         if value.static:
@@ -329,11 +339,14 @@ def convolution(
     if depthwise:
         multiplier = weight.shape[0] // channels
         outs, constant = slots.repeat_interleave(multiplier), constant.repeat_interleave(multiplier)
-        tracer.trace.depthwise[source.name] = ~weight.detach().flatten(1).any(1)
+        tracer.trace.depthwise[source.name] = weight
         tracer.tie_axis(source.name, 0, outs)
         if bias is not None:
             tracer.tie_axis(_source_name(tracer, bias), 0, outs)
-        values = _depthwise_constant(weight.detach().flatten(2), bias, padded, constant)
+        if tracer.constants:
+            values = _depthwise_constant(weight.detach().flatten(2), bias, padded, constant)
+        else:
+            values = unknown(outs)
         tracer.note(outs[values.isnan() & ~constant.isnan()], _padding_note(source))
         tracer.give(result, along(1, result.ndim, outs, values))
         return
@@ -380,8 +393,9 @@ def _contraction(
     owner, attribute = tracer.owners[name]
     can_add = bias is not None or (takes_bias(owner) and attribute == "weight")
     bias_name = None if bias is None else _source_name(tracer, bias)
-    reads = torch.empty(0) if tracer.before is not None else reading(source.tensor, axes[0], groups)
-    found = Contraction(name, bias_name, *axes, groups, slots, outs, constant, reads, padded, can_add)
+    found = Contraction(
+        name, bias_name, *axes, groups, slots, outs, constant, source.tensor, padded, can_add
+    )  # fmt: skip
     tracer.trace.contractions[name] = found
     if bias_name is not None:
         tracer.tie_axis(bias_name, 0, outs)
@@ -399,7 +413,7 @@ def _contract(
     result: Tensor,
 ) -> None:  # fmt: skip
     """Give a value to what a weight has made of its input."""
-    if tracer.before is not None:
+    if not tracer.constants:
         values = unknown(contraction.outs)
     else:
         values = _contracted(contraction, weight.detach(), constant)
@@ -415,20 +429,13 @@ def _contracted(contraction: Contraction, weight: Tensor, constant: Tensor) -> T
 
     Zero padding lets a filter that reads a constant other than zero differ from place to place.
     """
-    reads = contraction.reads
     groups = contraction.groups
     per_group = constant.reshape(groups, -1)
     moving = ~(per_group == 0) if contraction.padded else per_group.isnan()
-    if bool(moving.all()):
-        live = reads.any(2)
-    elif groups == 1:
-        live = reads[:, :, moving[0]].any(2)
-    else:
-        live = (reads & moving[:, None]).any(2)
-    live = live.reshape(-1)
+    live = contraction.reading(moving)
     values = torch.zeros(len(live), dtype=torch.float64)
     given = per_group.nan_to_num(0.0)
-    resting = (~live & reads.any(2).reshape(-1)).nonzero().reshape(-1)
+    resting = (~live & ~contraction.zero).nonzero().reshape(-1)
     if len(resting) and not contraction.padded and bool(given.any()):
         rows = weight.index_select(contraction.out_axis, resting)
         rows = rows.transpose(0, 1) if contraction.out_axis == 1 else rows
@@ -467,16 +474,16 @@ def batch_norm(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[st
     x, weight, bias, mean, variance, training, _, epsilon = args
     value = tracer.value(x)
     slots, constant = _along(tracer, value, 1, x.shape[1])
-    if tracer.before is not None:
-        _give_norm(tracer, x, result, slots, unknown(slots))
-        return
     for tensor in (weight, bias, mean, variance):
         if tensor is not None:
             source = _whole(tracer, tensor)
             if source is not None:
                 tracer.tie_axis(source.name, 0, slots)
-            else:
+            elif tracer.before is None:
                 _meet_static(tracer, tensor, slots.reshape(1, -1), 2)
+    if not tracer.constants:
+        _give_norm(tracer, x, result, slots, unknown(slots))
+        return
     live = training or mean is None
     gain = torch.ones(()) if weight is None else weight.detach().double()
     shift = torch.zeros(()) if bias is None else bias.detach().double()
@@ -613,27 +620,27 @@ def normalising(
 
 def _static(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
     """What no input has touched; a rearranged parameter is remembered as one."""
-    operands = list(_operands((args, kwargs)))
-    source = tracer.value(operands[0]).source if len(operands) == 1 else None
+    tensors = operands(args) + operands(kwargs)
+    source = tracer.value(tensors[0]).source if len(tensors) == 1 else None
     if _in_place(func):
         # Writing a constant changes a view's neighbours too, but they hold no channel.
         tracer.give(result, fixed(result.ndim, static=True))
         return
-    if source is not None and operands[0] is args[0] and isinstance(result, Tensor):
+    if source is not None and tensors[0] is args[0] and isinstance(result, Tensor):
         if _name(func) in (*MOVEMENTS, "clone"):
             source = source.moved(lambda ids: func(ids.contiguous(), *args[1:], **kwargs))
-        elif torch.Tag.pointwise not in func.tags or result.shape != operands[0].shape:
+        elif torch.Tag.pointwise not in func.tags or result.shape != tensors[0].shape:
             source = None
         tracer.give(result, fixed(result.ndim, static=True, source=source))
         return
-    for tensor in _operands(result):
+    for tensor in operands(result):
         tracer.give(tensor, fixed(tensor.ndim, static=True))
 
 
 def _stay(tracer: Tracer, inputs: Any, result: Any, reason: str) -> None:
-    for tensor in _operands(inputs):
+    for tensor in operands(inputs):
         tracer.pin(tracer.value(tensor).slots, reason)
-    for tensor in _operands(result):
+    for tensor in operands(result):
         tracer.give(tensor, fixed(tensor.ndim))
 
 
@@ -645,7 +652,8 @@ def _give_extras(tracer: Tracer, result: Any, slots: Tensor) -> None:
 
 def _along(tracer: Tracer, value: Value, axis: int, size: int) -> tuple[Tensor, Tensor]:
     slots, constant, tied = collapse(value.slots, value.constant, [axis])
-    tracer.tie(tied[0], tied[1])
+    if tied.numel():
+        tracer.tie(tied[0], tied[1])
     return slots.reshape(-1).expand(size), constant.reshape(-1).expand(size)
 
 
@@ -672,10 +680,6 @@ def _source_name(tracer: Tracer, tensor: Tensor) -> str:
 
 def _argument(args: Sequence[Any], index: int, default: Any) -> Any:
     return args[index] if len(args) > index else default
-
-
-def _operands(tree: Any) -> Iterator[Tensor]:
-    return (item for item in flat(tree) if isinstance(item, Tensor))
 
 
 def _name(func: Any) -> str:

@@ -11,6 +11,7 @@ network is, or NaN where there is no such value.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -87,8 +88,13 @@ def unknown(slots: Tensor) -> Tensor:
 
 def fixed(rank: int, *, static: bool = False, source: Source | None = None) -> Value:
     """A tensor of ``rank`` axes none of which can change."""
+    return Value(*_nothing(rank), static, source)
+
+
+@functools.cache
+def _nothing(rank: int) -> tuple[Tensor, Tensor]:
     slots = torch.zeros((1,) * rank, dtype=torch.int64)
-    return Value(slots, unknown(slots), static, source)
+    return slots, unknown(slots)
 
 
 def along(axis: int, rank: int, slots: Tensor, constant: Tensor) -> Value:

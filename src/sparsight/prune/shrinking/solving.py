@@ -64,11 +64,12 @@ class Solver:
             for number in classes.tolist():
                 self.reasons.setdefault(number, reason)
         self.needed = self.pinned.clone()
-        self._need()
-        self.kept = self.needed.clone()
+        self.kept = self.pinned.clone()
 
     def solve(self, round_to: int | None) -> Plan:
         """Remove all that is not needed, but for what widths, groups and constants ask back."""
+        self._need()
+        self.kept = self.needed.clone()
         changed = True
         while changed:
             before = int(self.kept.sum())
@@ -100,7 +101,7 @@ class Solver:
                 if done.get(contraction.name) == (total := int(rows.sum())):
                     continue
                 done[contraction.name] = total
-                wanted = self._read(contraction, rows) & ~self._foldable(contraction)
+                wanted = contraction.read(rows) & ~self._foldable(contraction)
                 classes = self.classes[contraction.ins[wanted]]
                 fresh = distinct(classes[~self.needed[classes]])
                 if len(fresh):
@@ -108,15 +109,6 @@ class Solver:
                     self.needed[fresh] = True
                     for number in fresh.tolist():
                         self.reasons.setdefault(number, f"{contraction.layer} reads what it is summed with")
-
-    def _read(self, contraction: Contraction, rows: Tensor) -> Tensor:
-        """Which input channels these filters read."""
-        reads = contraction.reads
-        if bool(rows.all()):
-            return reads.any(1).reshape(-1)
-        if contraction.groups == 1:
-            return reads[0][rows].any(0)
-        return (reads & rows.reshape(contraction.groups, -1, 1)).any(1).reshape(-1)
 
     def _foldable(self, contraction: Contraction) -> Tensor:
         constants = contraction.constants
@@ -147,7 +139,7 @@ class Solver:
             return
         rows = self.needed[self.classes[contraction.outs]]
         uneven = ~contraction.constants.isnan() & (contraction.constants != 0)
-        read = self._read(contraction, rows)
+        read = contraction.read(rows)
         kept = self.kept[self.classes[contraction.ins]]
         for group in torch.arange(len(uneven)).chunk(contraction.groups):
             lost = group[(uneven & read & ~kept)[group]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from sparsight.errors import SparsightError
 from sparsight.prune.shrinking.slots import FIXED, Source, Value, distinct, fixed, unknown
+
+_FEW = 32
 
 
 @dataclass
@@ -35,7 +38,7 @@ class Contraction:
         ins: slot of each input channel, all groups'.
         outs: slot of each filter.
         constants: value of each input channel where it is the same whatever the input, in every call.
-        reads: whether each filter reads each input channel: bool (groups, filters, inputs), per group.
+        weight: the weight as it was.
         padded: whether zero padding (or a stride in a transposed convolution) makes what a constant input
             gives differ from place to place.
         calls: how many times it ran.
@@ -52,7 +55,7 @@ class Contraction:
     ins: Tensor
     outs: Tensor
     constants: Tensor
-    reads: Tensor
+    weight: Tensor
     padded: bool
     can_add: bool
     calls: int = 1
@@ -63,6 +66,48 @@ class Contraction:
     def layer(self) -> str:
         """The module's name."""
         return self.name.rpartition(".")[0]
+
+    @functools.cached_property
+    def zero(self) -> Tensor:
+        """Whether each filter is zero as a whole: bool (filters,)."""
+        rows = self._blocks.flatten(0, 1).flatten(1)
+        return (rows.amax(1) == 0) & (rows.amin(1) == 0)  # several times as fast as any()
+
+    def reading(self, columns: Tensor) -> Tensor:
+        """Which filters read any of these input channels.
+
+        Args:
+            columns: bool (groups, inputs), the inputs of each group.
+
+        Returns:
+            bool (filters,).
+        """
+        if bool(columns.all()):
+            return ~self.zero
+        open_rows = ~self.zero.reshape(self.groups, -1)
+        found = [_crossing(*group) for group in zip(self._blocks, open_rows, columns, strict=True)]
+        return torch.cat(found)
+
+    def read(self, rows: Tensor) -> Tensor:
+        """Which input channels are read by any of these filters.
+
+        Args:
+            rows: bool (filters,).
+
+        Returns:
+            bool (inputs,), all groups'.
+        """
+        blocks = self._blocks.transpose(1, 2)
+        rows = (rows & ~self.zero).reshape(self.groups, -1)
+        open_columns = torch.ones(blocks.shape[:2], dtype=torch.bool)
+        return torch.cat([_crossing(*group) for group in zip(blocks, open_columns, rows, strict=True)])
+
+    @property
+    def _blocks(self) -> Tensor:
+        """The weight as (groups, filters, inputs, taps), per group."""
+        weight = self.weight.detach()
+        weight = weight.transpose(0, 1) if self.out_axis == 1 else weight
+        return weight.reshape(self.groups, weight.shape[0] // self.groups, weight.shape[1], -1)
 
     def along(self, axis: int) -> Tensor:
         """Slots along an axis of a weight without groups."""
@@ -111,7 +156,7 @@ class Trace:
         steps: the operations in order.
         contractions: by weight name, in order of first use.
         axes: (parameter name, axis) → slot of each position along it, for parameters used channel by channel.
-        depthwise: weight of each depthwise convolution → bool per filter, whether it is zero.
+        depthwise: name of each depthwise convolution's weight → the weight as it was.
         edges: (2, n) arrays of slots that stand or fall together.
         pins: (slots, reason) that must stay.
         notes: (slots, reason) why a dead channel is not constant.
@@ -153,12 +198,21 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         model: the network, in evaluation mode.
         before: the trace of the network as it was.
         kept: bool per slot of ``before``.
+        constants: whether to find out which channels are constant; without, only which belong together.
     """
 
-    def __init__(self, model: nn.Module, before: Trace | None = None, kept: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        before: Trace | None = None,
+        kept: Tensor | None = None,
+        *,
+        constants: bool = True,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.trace = Trace()
         self.before = before
+        self.constants = constants and before is None
         self.kept = kept if kept is not None else torch.ones(1, dtype=torch.bool)
         self.step = Step("", "")
         self.values: dict[int, tuple[weakref.ref[Tensor], Value]] = {}
@@ -232,15 +286,15 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         # A reshape that copies is the same as one that does not.
         name = str(func).replace("_unsafe_view", "view").replace("_reshape_alias", "view")
         self.step = Step(name, self.stack[-1] if self.stack else "")
-        inputs = [x for x in flat((args, kwargs)) if isinstance(x, Tensor)]
+        inputs = operands(args) + operands(kwargs)
         values = [self.value(x) for x in inputs]
         for tensor, value in zip(inputs, values, strict=True):
             value.uses += 1
             if not value.static:
                 self.step.inputs.append((value.slots, tensor.shape))
         follow(self, func, args, kwargs, result, values)
-        for tensor in flat(result):
-            if isinstance(tensor, Tensor) and not (value := self.value(tensor)).static:
+        for tensor in operands(result):
+            if not (value := self.value(tensor)).static:
                 self.step.outputs.append((value.slots, tensor.shape))
         # Whether a copy is made may depend on how elements lie in memory.
         if (self.step.inputs or self.step.outputs) and not name.startswith("aten.clone"):
@@ -296,7 +350,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def tie(self, first: Tensor, second: Tensor) -> None:
         """Slots that stand or fall together, pairwise."""
-        if self.before is not None:
+        if self.before is not None or torch.equal(first, second):
             return
         pairs = torch.stack([first.reshape(-1), second.reshape(-1)])
         pairs = pairs[:, pairs[0] != pairs[1]]
@@ -407,30 +461,39 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return module.register_forward_pre_hook(enter), module.register_forward_hook(leave)
 
 
+def _crossing(block: Tensor, open_rows: Tensor, wanted: Tensor) -> Tensor:
+    """Which of some rows of (rows, columns, taps) hold anything but zero in the wanted columns: bool (rows,).
+
+    A few columns are enough for most rows, and large weights are slow to read.
+    """
+    columns = wanted.nonzero().reshape(-1)
+    found = block[:, columns[:_FEW]].flatten(1).any(1) & open_rows
+    rest = (open_rows & ~found).nonzero().reshape(-1)
+    if len(rest) and len(columns) > _FEW:
+        found[rest] = block[rest][:, columns[_FEW:]].flatten(1).any(1)
+    return found
+
+
 def takes_bias(module: nn.Module) -> bool:
     """Whether a bias can be put into a module that has none."""
     return isinstance(module, (nn.Linear, nn.modules.conv._ConvNd))
 
 
-def reading(weight: Tensor, out_axis: int, groups: int) -> Tensor:
-    """Whether each filter reads each input channel: bool (groups, filters, inputs), per group."""
-    used = weight.detach() != 0
-    if used.ndim > 2:
-        used = used.flatten(2).any(2)
-    used = used.transpose(0, 1) if out_axis == 1 else used
-    return used.reshape(groups, -1, used.shape[1])
-
-
-def flat(tree: Any) -> Iterator[Any]:
-    """The leaves of nested lists, tuples and dicts of an operation's arguments."""
-    if isinstance(tree, (list, tuple)):
-        for item in tree:
-            yield from flat(item)
-    elif isinstance(tree, Mapping):
-        for item in tree.values():
-            yield from flat(item)
-    else:
-        yield tree
+def operands(tree: Any) -> list[Tensor]:
+    """The tensors among an operation's arguments or results, in order."""
+    if isinstance(tree, Tensor):
+        return [tree]
+    if isinstance(tree, dict):
+        tree = tree.values()
+    elif not isinstance(tree, (list, tuple)):
+        return []
+    found = []
+    for item in tree:
+        if isinstance(item, Tensor):
+            found.append(item)
+        elif isinstance(item, (list, tuple)):
+            found += operands(item)
+    return found
 
 
 def tensors(tree: Any, what: str) -> Iterator[Tensor]:
