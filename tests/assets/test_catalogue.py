@@ -15,8 +15,8 @@ EXPECTED = """
     osnet_x0_25_msmt17 osnet_x0_25 osnet_x1_0 osnet_ain_x1_0 mlfn mobilenet_v2_deepsort facenet_vggface2
     mtcnn_pnet mtcnn_rnet mtcnn_onet vgg16 vgg19 resnet18 mobilenet_v2 hed_vgg16 openpose_thin
     vtest.avi bikes.mp4 fashion_mnist_train_images fashion_mnist_train_labels fashion_mnist_test_images
-    fashion_mnist_test_labels mnist mnist_train_images mnist_test_labels cifar10 cifar10_binary cifar100_binary
-    svhn_train svhn_test caltech101 osie sod posetreid tud_campus tud_stadtmitte
+    fashion_mnist_test_labels mnist mnist_train_images mnist_test_labels cifar10 cifar10_binary
+    cifar100_binary svhn_train svhn_test caltech101 osie sod posetreid tud_campus tud_stadtmitte
     pets09_s2l1 eth_sunnyday kitti_13
 """.split()  # noqa: SIM905
 

@@ -113,7 +113,8 @@ def filter_strip(kept: Sequence[bool], strength: Sequence[float], label: str) ->
     for index, (stays, share) in enumerate(zip(kept, strength, strict=True)):
         x, y = 1 + cell * (index % per_row), 1 + cell * (index // per_row)
         look = f'fill="var(--accent)" fill-opacity="{0.25 + 0.75 * share:.2f}"' if stays else 'fill="none"'
-        parts.append(f'<rect x="{x}" y="{y}" width="9" height="9" rx="1.5" {look} stroke="var(--soft)" stroke-opacity="0.5"/>')
+        edge = 'stroke="var(--soft)" stroke-opacity="0.5"'
+        parts.append(f'<rect x="{x}" y="{y}" width="9" height="9" rx="1.5" {look} {edge}/>')
     rows = max(1, math.ceil(len(kept) / per_row))
     return _svg(2 + cell * per_row, 2 + cell * rows, label, parts)
 

@@ -137,4 +137,3 @@ def _imported(modules: tuple[str, ...], name: str, remedy: str) -> Any:
 
 def _checkpoint(args: Any, state: Any) -> Path:
     return Path(args.output_dir) / f"checkpoint-{state.global_step}"
-
