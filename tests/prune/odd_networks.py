@@ -415,6 +415,38 @@ class Repeated(Odd):
         return self.head(y * self.select(x).repeat_interleave(y.shape[1] // 4, dim=1))
 
 
+class SharedNorm(Odd):
+    """Two convolutions before one batch norm, whose input also goes elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Sigmoid()), nn.BatchNorm2d(6)
+        self.one, self.two = nn.Conv2d(8, 6, 1, bias=False), nn.Conv2d(8, 6, 1, bias=False)
+        self.three, self.other = nn.Conv2d(8, 6, 1, bias=False), nn.BatchNorm2d(6)
+        self.head = head(6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        y = self.three(x)
+        return self.head(self.norm(self.one(x)) + self.norm(self.two(x)).relu() + self.other(y) * y)
+
+
+class WrittenThrough(Odd):
+    """Views are written to by operations that nothing follows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.head = unit(3, 8), nn.Conv2d(8, 6, 1), head(6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.one(x)
+        view = y[:, 2:5]
+        view.index_add_(3, torch.tensor([0, 3]), x[:, :, :, :2])
+        z = self.two(y).detach()
+        torch.cumsum(z, 2, out=z)
+        return self.head(z)
+
+
 class Cyclic(Odd):
     """Channels that only feed themselves around a residual connection."""
 

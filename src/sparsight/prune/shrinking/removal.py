@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sparsight.errors import SparsightError
 from sparsight.prune.scope import multiple
+from sparsight.prune.selection import unwrapped
 from sparsight.prune.shrinking.result import ShrinkResult, Skipped
 from sparsight.prune.shrinking.solving import Plan, Rules, Solver, learn
 from sparsight.prune.shrinking.surgery import cut, layers, own, ready
@@ -57,7 +58,7 @@ def shrink(
         SparsightError: the model does not run on these inputs or cannot be copied, its weights are not
             finite, or its code fixes sizes in a way that was not understood.
     """
-    model = getattr(model, "_orig_mod", model)
+    model = unwrapped(model)
     args, kwargs = _arguments(example_inputs)
     device = next((t.device for t in (*model.parameters(), *model.buffers())), torch.device("cpu"))
     multiple_of = multiple(round_to, device)

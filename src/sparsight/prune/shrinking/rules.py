@@ -40,6 +40,8 @@ def follow(
     name = _name(func)
     if all(value.static for value in values):
         _static(tracer, func, args, kwargs, result)
+    elif "out" in kwargs:
+        opaque(tracer, func, args, kwargs, result)
     elif name in RULES:
         RULES[name](tracer, func, args, kwargs, result)
     elif torch.Tag.pointwise in func.tags:
@@ -53,6 +55,10 @@ def follow(
 
 def opaque(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
     """Whatever is not followed: its inputs stay as they are."""
+    inputs = operands(args) + operands(kwargs)
+    for tensor in operands(result):
+        if any(tensor is x for x in inputs):  # written in place, or to an ``out`` that was given
+            _overwrite(tracer, tensor, [])
     _stay(tracer, [*args, *kwargs.values()], result, f"goes through {tracer.here}, which is not followed")
 
 
@@ -492,8 +498,10 @@ def batch_norm(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[st
     else:
         scale = gain / torch.sqrt(variance.double() + epsilon)
         values = torch.where(gain == 0, shift, (constant - mean.double()) * scale + shift)
-        source = tracer.value(mean).source
-        if value.maker and source and not source.moves:
+        source = _whole(tracer, mean)
+        if source:
+            tracer.norms[source.name] += 1
+        if value.maker and source:
             tracer.trace.contractions[value.maker].norm = source.name
     _give_norm(tracer, x, result, slots, values.double())
 

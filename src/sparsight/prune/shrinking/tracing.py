@@ -10,9 +10,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import sys
+import traceback
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 import torch
@@ -217,7 +221,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.step = Step("", "")
         self.values: dict[int, tuple[weakref.ref[Tensor], Value]] = {}
         self.owners: dict[str, tuple[nn.Module, str]] = {}
-        self.stack: list[str] = []
+        self._paths = {id(module): path for path, module in model.named_modules()}
+        self.norms: Counter[str] = Counter()
         self.cuts: dict[int, tuple[Value, str, list[Tensor]]] = {}
         self._model = model
         named = [*model.named_parameters(), *model.named_buffers()]
@@ -243,7 +248,6 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """
         for tensor in tensors([args, kwargs], "the example inputs"):
             self._register_input(tensor)
-        handles = [self._follow(name, module) for name, module in self._model.named_modules()]
         try:
             with torch.no_grad(), self:
                 result = self._model(*args, **kwargs)
@@ -253,15 +257,13 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             reason = str(error).strip().split("\n", 1)[0].rstrip(".")
             if self.before is not None:
                 raise ConflictError(len(self.trace.steps), reason) from error
-            where = f" in {self.stack[-1]}" if self.stack and self.stack[-1] else ""
+            frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+            path = self._module(reversed(frames))
+            where = f" in {path}" if path else ""
             raise SparsightError(
                 f"{type(self._model).__name__} does not run on the example inputs{where} ({reason}): "
                 "give inputs as its forward method takes them."
             ) from error
-        finally:
-            for pair in handles:
-                for handle in pair:
-                    handle.remove()
         self.trace.outputs = list(tensors(result, f"what {type(self._model).__name__} returns"))
         for index, tensor in enumerate(self.trace.outputs):
             value = self.value(tensor)
@@ -270,7 +272,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if self.before is not None:
                 self._same_output(index, tensor)
         for contraction in self.trace.contractions.values():
-            if contraction.calls != 1 or contraction.result is None or contraction.result.uses != 1:
+            alone = contraction.calls == 1 and contraction.result is not None and contraction.result.uses == 1
+            if not alone or self.norms[contraction.norm or ""] != 1:
                 contraction.norm = None
         for value, where, parts in self.cuts.values():
             self.equal_parts(parts, where, value.slots)
@@ -285,7 +288,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         result = func(*args, **kwargs)
         # A reshape that copies is the same as one that does not.
         name = str(func).replace("_unsafe_view", "view").replace("_reshape_alias", "view")
-        self.step = Step(name, self.stack[-1] if self.stack else "")
+        self.step = Step(name, self._module(frame for frame, _ in traceback.walk_stack(sys._getframe(1))))
         inputs = operands(args) + operands(kwargs)
         values = [self.value(x) for x in inputs]
         for tensor, value in zip(inputs, values, strict=True):
@@ -451,14 +454,14 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         shaped = slots.reshape(1, -1, *[1] * (tensor.ndim - 2))
         self.give(tensor, Value(shaped, unknown(shaped)))
 
-    def _follow(self, name: str, module: nn.Module) -> tuple[Any, Any]:
-        def enter(module: nn.Module, args: Any) -> None:
-            self.stack.append(name)
-
-        def leave(module: nn.Module, args: Any, output: Any) -> None:
-            self.stack.pop()
-
-        return module.register_forward_pre_hook(enter), module.register_forward_hook(leave)
+    def _module(self, frames: Iterable[FrameType]) -> str:
+        """The innermost module of the model whose forward method is running; "" for the model itself."""
+        for frame in frames:
+            if frame.f_code.co_name == "forward":
+                path: str | None = self._paths.get(id(frame.f_locals.get("self")))
+                if path is not None:
+                    return path
+        return ""
 
 
 def _crossing(block: Tensor, open_rows: Tensor, wanted: Tensor) -> Tensor:
