@@ -17,6 +17,7 @@ from torch.nn.utils import parametrizations, prune
 
 from sparsight import SparsightError, nets
 from sparsight.nets.building import NETWORKS
+from sparsight.prune import Sparsifier
 from sparsight.prune.shrinking import ShrinkResult, apply_layout, layout, shrink
 from sparsight.prune.shrinking.tracing import tensors
 
@@ -473,6 +474,22 @@ def test_its_account_can_be_read(shrunk: tuple[nn.Module, ShrinkResult]) -> None
 
 
 # --- Where zeros come from ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("criterion", ["l1", "hrank"])
+def test_masks_of_a_sparsifier_that_is_still_at_work(criterion: str) -> None:
+    model = nets.build("convnet", widths=(8, 16)).train()
+    with Sparsifier(model, 0.5, granularity="filter", criterion=criterion) as sparsifier:
+        model(torch.rand(4, 3, 32, 32))
+        sparsifier.mask()
+        result = shrink(model, torch.rand(1, 3, 32, 32))
+    carriers = sum(skip.channels for skip in result.skipped if "past the zero padding" in skip.reason)
+    assert result.kept["features.0"] == 4 + carriers
+    assert result.kept["features.4"] == 8
+    assert not any(module._forward_hooks for module in result.model.modules())
+    model.eval()
+    result.model.eval()
+    assert difference(result.model, model, [torch.rand(2, 3, 32, 32)]) < 1e-5
 
 
 def test_masks_of_pytorch_are_baked_in() -> None:
