@@ -7,7 +7,8 @@ and how much is that it starts early.
 
     python benchmarks/prune/schedules.py --out benchmarks/prune/results
 
-Runs are dealt out seed by seed over processes of one thread each, so that what drifts drifts for all alike.
+Runs are dealt out seed by seed over processes of one thread each. Each is kept when it is done, so that the
+same command goes on where an earlier one was ended.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import torch
 
 from sparsight import nets
+from sparsight.files import write_text
 from sparsight.prune.datasets import Batches, load
 from sparsight.prune.devices import Numerics, PlainEngine
 from sparsight.prune.loop import LoopOptions, fit
@@ -106,6 +108,14 @@ def plan(options: argparse.Namespace) -> list[dict[str, Any]]:
     return jobs
 
 
+def kept(path: Path) -> list[dict[str, Any]]:
+    """Runs of an earlier call that was ended before it was done."""
+    if not path.is_file():
+        return []
+    runs: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["runs"]
+    return runs
+
+
 def table(rows: list[dict[str, Any]]) -> str:
     """Mean and sample standard deviation over the seeds, as Markdown."""
     sparsities = sorted({row["sparsity"] for row in rows if row["schedule"] is not None})
@@ -142,35 +152,23 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/prune/results"))
     options = parser.parse_args()
     load(options.dataset)  # decoded once, before the processes want it
+    path = options.out / f"schedules-{options.dataset}.json"
     jobs = plan(options)
-    begin = time.perf_counter()
-    rows = []
+    rows = [row for row in kept(path) if any(job.items() <= row.items() for job in jobs)]
+    left = [job for job in jobs if not any(job.items() <= row.items() for row in rows)]
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
-        for row in pool.imap(train, jobs):
+        for row in pool.imap_unordered(train, left):
             rows.append(row)
+            write_text(path, json.dumps({"torch": torch.__version__, "runs": rows}, indent=1))
             print(
                 f"{len(rows)}/{len(jobs)} {row['name']}, {row['sparsity']:.0%}, seed {row['seed']}: "
                 f"{row['accuracy']:.2%} in {row['seconds']:.0f} s",
                 flush=True,
             )
-    about = {
-        "dataset": options.dataset,
-        "images": options.images,
-        "epochs": options.epochs,
-        "seeds": options.seeds,
-        "widths": WIDTHS,
-        "layers": options.layers,
-        "torch": torch.__version__,
-        "seconds": time.perf_counter() - begin,
-    }
-    options.out.mkdir(parents=True, exist_ok=True)
-    stem = f"schedules-{options.dataset}"
-    (options.out / f"{stem}.json").write_text(
-        json.dumps({"about": about, "runs": rows}, indent=1), encoding="utf-8"
-    )
+    rows.sort(key=lambda row: next(index for index, job in enumerate(jobs) if job.items() <= row.items()))
     text = table(rows)
-    (options.out / f"{stem}.md").write_text(text + "\n", encoding="utf-8")
-    print(f"\n{text}\n\n{about['seconds']:.0f} s")
+    write_text(path.with_suffix(".md"), text + "\n")
+    print(f"\n{text}\n\n{sum(row['seconds'] for row in rows):.0f} s of one core")
 
 
 if __name__ == "__main__":
