@@ -1,0 +1,133 @@
+"""Two models made into one: what is rare added to what a network has learnt, say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsight.errors import SparsightError
+from sparsight.registry import lookup
+from sparsight.saliency.fuse import itti_weight, minmax
+from sparsight.saliency.models import MODELS, SCHEMES, SaliencyModel, accepts, build, predict
+from sparsight.saliency.result import Map, SaliencyResult
+
+
+def _itti(bottom_up: Map, top_down: Map) -> Map:
+    return np.float32(itti_weight(bottom_up)) * bottom_up + np.float32(itti_weight(top_down)) * top_down
+
+
+METHODS: dict[str, Callable[[Map, Map], Map]] = {
+    "sum": np.add,
+    "product": np.multiply,
+    "max": np.maximum,
+    "itti": _itti,
+}
+"""Name → how two maps in [0, 1] become one."""
+
+
+def fuse(bottom_up: Map, top_down: Map, method: str = "sum") -> Map:
+    """Two maps of one picture as one.
+
+    Each is scaled to [0, 1] by its extremes (a constant map becomes zero), and so is the outcome.
+
+    Args:
+        bottom_up: H×W, finite.
+        top_down: the same size.
+        method: ``"sum"``, ``"product"`` (salient is what is so in both), ``"max"`` (in either), or ``"itti"``:
+            the sum, each map weighted by its (max − mean)², so that a map with few peaks counts more
+            (L. Itti, C. Koch and E. Niebur 1998).
+
+    Returns:
+        H×W float32 in [0, 1].
+
+    Raises:
+        SparsightError: unknown method, or maps of two sizes or with values that are not finite.
+    """
+    join = lookup("way to fuse maps", method, METHODS)
+    if bottom_up.shape != top_down.shape or bottom_up.ndim != 2:
+        raise SparsightError(
+            f"maps of shapes {bottom_up.shape} and {top_down.shape} cannot be fused: resize one to the other."
+        )
+    if not (np.isfinite(bottom_up).all() and np.isfinite(top_down).all()):
+        raise SparsightError(
+            "maps with NaN or infinite values cannot be fused: repair the model they are from."
+        )
+    scaled = [minmax(np.asarray(values, np.float32)) for values in (bottom_up, top_down)]
+    return minmax(join(*scaled))
+
+
+class Fused:
+    """An image → the maps of two models as one (``fuse``), which the result keeps as levels.
+
+    Args:
+        bottom_up, top_down: the two models.
+        method: see ``fuse``.
+
+    Raises:
+        SparsightError: unknown method.
+    """
+
+    def __init__(self, bottom_up: SaliencyModel, top_down: SaliencyModel, method: str = "sum") -> None:
+        lookup("way to fuse maps", method, METHODS)
+        self.bottom_up, self.top_down, self.method = bottom_up, top_down, method
+
+    def named(self, name: str) -> SaliencyModel:
+        """The model for the image called ``name``, in case one of the two must know."""
+        return lambda image: self._fuse(image, name)
+
+    def __call__(self, image: NDArray[np.uint8]) -> SaliencyResult:
+        """The fused map of ``image``, with the two as levels; errors as for the two models."""
+        return self._join(self.bottom_up(image), self.top_down(image))
+
+    def _fuse(self, image: NDArray[np.uint8], name: str) -> SaliencyResult:
+        return self._join(predict(self.bottom_up, image, name), predict(self.top_down, image, name))
+
+    def _join(self, bottom_up: SaliencyResult, top_down: SaliencyResult) -> SaliencyResult:
+        return SaliencyResult(
+            fuse(bottom_up.map, top_down.map, self.method),
+            levels={"bottom_up": bottom_up.map, "top_down": top_down.map},
+        )
+
+
+def fused(
+    names: str,
+    *,
+    method: str = "sum",
+    bottom_up: Mapping[str, Any] | None = None,
+    top_down: Mapping[str, Any] | None = None,
+    device: str = "auto",
+) -> Fused:
+    """The model ``"fused:A+B"``.
+
+    Args:
+        names: ``"A+B"``, two names as ``build`` takes them, such as ``"deeprare2021+onnx:net.onnx"``. A plus
+            sign parts them only where the name of a model follows, so paths may hold one.
+        method: see ``fuse``.
+        bottom_up, top_down: options of the first and of the second model.
+        device: where the models that run on a device do, unless their own options say.
+
+    Raises:
+        SparsightError: not two models, one of the two is fused itself, or as for ``build`` and ``fuse``.
+    """
+    lookup("way to fuse maps", method, METHODS)
+    parts = _part(names)
+    if len(parts) != 2 or any(part.startswith("fused:") for part in parts):
+        raise SparsightError(
+            f"fused:{names} does not name two models: give it as fused:A+B, neither of the two fused itself."
+        )
+    models = []
+    for part, options in zip(parts, (bottom_up, top_down), strict=True):
+        placed = {"device": device} if accepts(part, "device") else {}
+        models.append(build(part, **{**placed, **(options or {})}))
+    return Fused(models[0], models[1], method)
+
+
+def _part(names: str) -> list[str]:
+    """``"A+B"`` apart."""
+    plain = "|".join(map(re.escape, sorted(MODELS, key=len, reverse=True)))
+    schemes = "|".join(map(re.escape, SCHEMES))
+    return re.split(rf"\+(?=(?:{plain})(?:\+|$)|(?:{schemes}):)", names)

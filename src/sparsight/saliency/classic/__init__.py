@@ -1,0 +1,1 @@
+"""Models of attention from before deep learning, each written from its paper. NumPy, SciPy and OpenCV."""
