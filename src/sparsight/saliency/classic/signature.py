@@ -50,7 +50,7 @@ class Signature:
 def signature_energy(channels: NDArray[np.float32]) -> Map:
     """IDCT[sign(DCT(x))]² of each channel (eqs. 1, 2 and 6 of the paper), with orthonormal transforms.
 
-    A coefficient within rounding of zero has no sign. A constant channel draws nothing: it gives zero.
+    A coefficient within rounding of zero has no sign, so a channel that is zero gives zero.
 
     Args:
         channels: (C, H, W).
@@ -58,9 +58,7 @@ def signature_energy(channels: NDArray[np.float32]) -> Map:
     Returns:
         (C, H, W) float32 ≥ 0.
     """
-    values = channels.astype(np.float64)
-    values -= values[:, :1, :1]  # exact for a constant channel; elsewhere it changes one coefficient
-    transform = scipy.fft.dctn(values, axes=(1, 2), norm="ortho")
-    noise = 1e-6 * np.abs(transform).max(axis=(1, 2), keepdims=True)
-    signs = np.where(np.abs(transform) > noise, np.sign(transform), 0)
+    transform = scipy.fft.dctn(channels.astype(np.float64), axes=(1, 2), norm="ortho")
+    # Compared over all channels: the colours of a grey picture are nothing but rounding.
+    signs = np.where(np.abs(transform) > 1e-6 * np.abs(transform).max(), np.sign(transform), 0)
     return np.asarray(scipy.fft.idctn(signs, axes=(1, 2), norm="ortho") ** 2, np.float32)
