@@ -53,9 +53,7 @@ def fuse(bottom_up: Map, top_down: Map, method: str = "sum") -> Map:
             f"maps of shapes {bottom_up.shape} and {top_down.shape} cannot be fused: resize one to the other."
         )
     if not (np.isfinite(bottom_up).all() and np.isfinite(top_down).all()):
-        raise SparsightError(
-            "maps with NaN or infinite values cannot be fused: repair the model they are from."
-        )
+        raise SparsightError("maps with NaN or infinite values cannot be fused: repair what made them.")
     scaled = [minmax(np.asarray(values, np.float32)) for values in (bottom_up, top_down)]
     return minmax(join(*scaled))
 

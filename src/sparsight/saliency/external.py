@@ -3,16 +3,162 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from sparsight.errors import SparsightError
+from sparsight.nets.runtime import Session
+from sparsight.registry import lookup
 from sparsight.saliency.fuse import minmax, resize
 from sparsight.saliency.intake import check_image
 from sparsight.saliency.models import SaliencyModel
 from sparsight.saliency.result import Map, SaliencyResult
+
+
+SIZE = (288, 384)
+"""Height and width of the input where the file leaves them free and nobody says: a photograph's shape."""
+
+RANGES = {"unit": 1.0, "byte": 255.0}
+"""Name → what a white pixel's value is before mean and deviation."""
+
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+
+
+class OnnxModel:
+    """An image → the map that a network in an ONNX file gives.
+
+    The file says whether the network takes channels first, (N, 3, H, W), or last, (N, H, W, 3), and which
+    size. Its output must be one map: (H, W), or that with further dimensions of one; its size does not
+    matter. The map is scaled to [0, 1] and stretched to the picture.
+
+    Args:
+        path: the file.
+        size: (height, width) or side of the input, where the file leaves it free; by default ``SIZE``.
+        range: ``"unit"`` (0 to 1) or ``"byte"`` (0 to 255): the pixels' values before mean and deviation.
+        mean, std: of red, green and blue, or one number for the three, in units of the range: the network
+            gets (pixel − mean) / std. By default ImageNet's.
+        bgr: give the channels as blue, green, red (mean and deviation stay those of red, green, blue).
+        log: the output is the logarithm of a density; its exponential is the map.
+        output: the name of the output, if there are several.
+        device: as for ``sparsight.nets.Session``.
+
+    Raises:
+        SparsightError: no such file, not a network of one image input and one output, or an option out of its
+            range.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        size: int | tuple[int, int] | None = None,
+        range: str = "unit",
+        mean: float | Sequence[float] | None = None,
+        std: float | Sequence[float] | None = None,
+        bgr: bool = False,
+        log: bool = False,
+        output: str | None = None,
+        device: str = "auto",
+    ) -> None:
+        self.path = Path(path)
+        white = lookup("range of pixel values", range, RANGES)
+        self._mean = _colour("mean", mean, _IMAGENET_MEAN, white)
+        self._std = _colour("std", std, _IMAGENET_DEVIATION, white)
+        if not (self._std > 0).all():
+            raise SparsightError(f"a network's input cannot have std={std}: give numbers above zero.")
+        self._white, self._bgr, self._log = np.float32(white), bgr, log
+        self._last, shape = _layout(self.path, size)
+        self._session = Session(
+            self.path, device=device, input_shape=shape, outputs=None if output is None else [output]
+        )
+        if len(self._session.output_names) > 1:
+            names = ", ".join(self._session.output_names)
+            raise SparsightError(f"{self.path.name} has several outputs ({names}): give one as output.")
+        self.size = shape[:2] if self._last else shape[1:]
+
+    def __call__(self, image: NDArray[np.uint8]) -> SaliencyResult:
+        """The map of ``image``.
+
+        Raises:
+            SparsightError: ``image`` is no image, or the network gives something else than a finite map.
+        """
+        values = np.asarray(self._session(self._input(image)), np.float32)
+        sides = [side for side in values.shape if side != 1]
+        if len(sides) != 2:
+            raise SparsightError(
+                f"{self.path.name} gives an array of shape {values.shape}, which is not one map: use a network "
+                "that ends in a saliency map."
+            )
+        values = values.reshape(sides)
+        if not np.isfinite(values).all():
+            raise SparsightError(f"{self.path.name} gives NaN or infinite values: check mean, std and range.")
+        if self._log:
+            values = np.exp(values - values.max())
+        return SaliencyResult(resize(minmax(values), image.shape[:2]))
+
+    def _input(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """``image`` as the network takes it, one sample."""
+        check_image(image)
+        height, width = self.size
+        smaller = image.shape[0] >= height and image.shape[1] >= width
+        kind = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+        x = cv2.resize(image, (width, height), interpolation=kind).astype(np.float32)
+        x = (x * (self._white / np.float32(255)) - self._mean) / self._std
+        x = x[..., ::-1] if self._bgr else x
+        return np.ascontiguousarray(x[None] if self._last else x.transpose(2, 0, 1)[None], np.float32)
+
+
+def _colour(
+    name: str, given: float | Sequence[float] | None, imagenet: Sequence[float], white: float
+) -> NDArray[np.float32]:
+    """Three numbers for red, green and blue: as given, or ImageNet's in the range of the pixels."""
+    values = (
+        np.array(imagenet, np.float32) * np.float32(white) if given is None else np.asarray(given, np.float32)
+    )
+    if values.shape not in ((), (1,), (3,)) or not np.isfinite(values).all():
+        raise SparsightError(f"a network's input cannot have {name}={given}: give one number or three.")
+    return np.asarray(np.broadcast_to(values, (3,)), np.float32)
+
+
+def _layout(path: Path, size: int | tuple[int, int] | None) -> tuple[bool, tuple[int, int, int]]:
+    """Whether the channels of a network's input come last, and its shape without the batch."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    if not path.is_file():
+        raise SparsightError(f"there is no ONNX file {path}: check the path.")
+    try:
+        graph = onnx.load(path, load_external_data=False).graph
+    except (DecodeError, OSError, ValueError) as error:
+        raise SparsightError(f"{path} is not an ONNX file that can be read: export it again.") from error
+    stored = {tensor.name for tensor in graph.initializer}
+    inputs = [node for node in graph.input if node.name not in stored]
+    dims = [side.dim_value for side in inputs[0].type.tensor_type.shape.dim] if len(inputs) == 1 else []
+    first, last = dims[1:2] == [3], dims[3:] == [3]
+    if len(dims) != 4 or not (first or last):
+        raise SparsightError(
+            f"{path.name} does not take one RGB picture: its input must be (N, 3, H, W) or (N, H, W, 3)."
+        )
+    if first and last:
+        last = False
+    fixed = (dims[1], dims[2]) if last else (dims[2], dims[3])
+    asked = (
+        (size, size)
+        if isinstance(size, int)
+        else size or tuple(side or usual for side, usual in zip(fixed, SIZE, strict=True))
+    )
+    height, width = asked
+    if min(height, width) < 1 or any(own and own != side for own, side in zip(fixed, asked, strict=True)):
+        raise SparsightError(
+            f"{path.name} takes pictures of {fixed[0] or 'any'}x{fixed[1] or 'any'} (height x width), not "
+            f"{height}x{width}: leave out size, or give one that fits."
+        )
+    return last, (height, width, 3) if last else (3, height, width)
 
 
 class StoredMaps:

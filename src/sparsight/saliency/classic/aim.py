@@ -1,4 +1,4 @@
-"""AIM: the self-information of local features, which are independent components of small patches of photographs.
+"""AIM: the self-information of local features, the independent components of small patches of photographs.
 
 After N. Bruce and J. Tsotsos, "Saliency Based on Information Maximization" (NIPS 2005) and "Saliency,
 attention, and visual search: An information theoretic approach" (Journal of Vision 2009).
@@ -53,8 +53,8 @@ class Aim:
 def basis() -> NDArray[np.float32]:
     """The filters, (K, 3, k, k) float32 of length one, k odd.
 
-    Independent components (FastICA) of the patches of photographs, computed by ``benchmarks/saliency/aim_basis.py``
-    from Caltech-101 (CC BY 4.0).
+    Independent components (FastICA) of patches of Caltech-101's photographs (CC BY 4.0), as computed by
+    ``benchmarks/saliency/aim_basis.py``.
     """
     with files(__package__).joinpath("aim_basis.npy").open("rb") as stream:
         return np.load(stream, allow_pickle=False).astype(np.float32)

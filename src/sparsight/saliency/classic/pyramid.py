@@ -64,8 +64,7 @@ class EarlyFeatures:
     Attributes:
         intensity: mean of red, green and blue.
         red_green, blue_yellow: opponent colours, positive and negative, free of brightness.
-        orientation: one pyramid for each of ``ANGLES``, of ``orientation_energy``; levels below ``finest`` are
-            empty arrays.
+        orientation: one pyramid of ``orientation_energy`` for each of ``ANGLES``; too fine a level is empty.
     """
 
     intensity: list[Map]
@@ -88,9 +87,7 @@ def early_features(rgb: NDArray[np.float32], levels: int, finest: int) -> EarlyF
     intensity = rgb.mean(axis=2)
     lit = intensity > _DIM * intensity.max()
     r, g, b = (np.divide(rgb[..., i], intensity, out=np.zeros_like(intensity), where=lit) for i in range(3))
-    red, green, blue = (
-        np.maximum(own - (one + two) / 2, 0) for own, one, two in ((r, g, b), (g, r, b), (b, r, g))
-    )
+    red, green, blue = (np.maximum(own - (r + g + b - own) / 2, 0) for own in (r, g, b))
     yellow = np.maximum((r + g) / 2 - np.abs(r - g) / 2 - b, 0)
     grey = gaussian_pyramid(intensity, levels)
     none = np.zeros((0, 0), np.float32)

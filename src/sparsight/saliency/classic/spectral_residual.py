@@ -39,7 +39,7 @@ class SpectralResidual:
 
 
 def spectral_residual(grey: Map) -> Map:
-    """|F⁻¹[exp(R + iP)]|², with R = L − (L averaged over 3×3), L the log amplitude, P the phase (eqs. 5 to 10).
+    """|F⁻¹[exp(R + iP)]|², R = L − (L averaged over 3×3), L the log amplitude, P the phase (eqs. 5 to 10).
 
     Frequencies without energy (of a picture of one colour, or of exact stripes) say nothing and stay out.
 
