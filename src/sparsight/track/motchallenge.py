@@ -83,19 +83,37 @@ def read(path: str | Path) -> MotRows:
     Raises:
         SparsightError: the file cannot be read, or a line is malformed: names it and what was expected.
     """
+    table, _ = read_columns(path)
+    table = table[np.argsort(table[:, 0], kind="stable")]
+    columns = table.shape[1]
+    return MotRows(
+        frame=table[:, 0].astype(np.int64),
+        id=table[:, 1].astype(np.int64),
+        xywh=table[:, 2:6].copy(),
+        score=table[:, 6].copy() if columns > 6 else np.ones(len(table)),
+        class_id=table[:, 7].astype(np.int64) if columns == 9 else None,
+        visibility=table[:, 8].copy() if columns == 9 else None,
+    )
+
+
+def read_columns(path: str | Path) -> tuple[NDArray[np.float64], list[int]]:
+    """The numbers of a file as they stand, (N, columns) float64, and the line of each row, from 1.
+
+    Raises:
+        SparsightError: as :func:`read`.
+    """
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise SparsightError(f"{path} cannot be read as MOTChallenge text: {error}.") from None
     lines_used = [number for number, line in enumerate(lines, 1) if line.strip()]
     if not lines_used:
-        return MotRows(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 4)), np.zeros(0))
+        return np.zeros((0, 6)), []
     try:
         table = np.loadtxt(lines, delimiter=",", ndmin=2, comments=None)
     except ValueError:
         raise SparsightError(_malformed(path, lines)) from None
-    columns = table.shape[1]
-    if columns < 6:
+    if table.shape[1] < 6:
         raise SparsightError(_malformed(path, lines))
     for good, expected in (
         (np.isfinite(table).all(axis=1), "finite numbers"),
@@ -108,15 +126,7 @@ def read(path: str | Path) -> MotRows:
             raise SparsightError(
                 f"{path}, line {number}: expected {expected}, found {_shown(lines[number - 1])}."
             )
-    table = table[np.argsort(table[:, 0], kind="stable")]
-    return MotRows(
-        frame=table[:, 0].astype(np.int64),
-        id=table[:, 1].astype(np.int64),
-        xywh=table[:, 2:6].copy(),
-        score=table[:, 6].copy() if columns > 6 else np.ones(len(table)),
-        class_id=table[:, 7].astype(np.int64) if columns == 9 else None,
-        visibility=table[:, 8].copy() if columns == 9 else None,
-    )
+    return table, lines_used
 
 
 def _whole(values: NDArray[np.float64], least: int, most: int) -> NDArray[np.bool_]:

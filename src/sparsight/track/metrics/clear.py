@@ -1,0 +1,146 @@
+"""CLEAR MOT (Bernardin and Stiefelhagen, 2008): MOTA, MOTP, identity switches, fragments and their kin.
+
+Fields are named as in ``trackeval`` 1.3.0 and agree with it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsight.track.metrics.matching import solve
+from sparsight.track.metrics.pairs import Pairs, Side
+
+THRESHOLD = 0.5
+"""The least overlap of a match."""
+_EPS = float(np.finfo(float).eps)
+_CONTINUES = 1000
+"""What it is worth that a match goes on from the frame before: more than all overlaps of a frame."""
+_SUMMED = ("CLR_TP", "CLR_FN", "CLR_FP", "IDSW", "MT", "PT", "ML", "Frag", "CLR_Frames", "MOTP_sum")
+
+
+def score(pairs: Pairs) -> dict[str, Any]:
+    """Counts and ratios of the CLEAR metrics, at an overlap of at least 0.5.
+
+    Returns:
+        MOTA, MOTP, MODA, CLR_Re, CLR_Pr, MTR, PTR, MLR, sMOTA, CLR_F1, FP_per_frame, MOTAL, MOTP_sum and
+        the counts CLR_TP, CLR_FN, CLR_FP, IDSW, MT, PT, ML, Frag, CLR_Frames.
+    """
+    truth, result = pairs.truth, pairs.result
+    values: dict[str, Any] = dict.fromkeys(_SUMMED, 0)
+    if not len(truth) or not len(result):
+        # What trackeval says of an empty side: no ratio but this one.
+        values |= {"CLR_FN": len(truth), "CLR_FP": len(result), "ML": truth.id_count}
+        values = _complete(values)
+        nothing = dict.fromkeys(values.keys() - set(_SUMMED), 0.0)
+        return values | nothing | {"MLR": 1.0}
+    before = _row_before(truth, result)
+    taker = _matches(pairs, before)
+    matched = taker >= 0
+    hits = int(matched.sum())
+    own = (taker[pairs.row] == pairs.column).nonzero()[0]
+    values["CLR_TP"] = hits
+    values["CLR_FN"] = len(truth) - hits
+    values["CLR_FP"] = len(result) - hits
+    values["MOTP_sum"] = float(pairs.similarity[own].sum())
+    values["CLR_Frames"] = pairs.frames
+
+    rows = matched.nonzero()[0]
+    rows = rows[np.argsort(truth.id[rows], kind="stable")]  # each person's matches in order of time
+    person, track = truth.id[rows], result.id[taker[rows]]
+    values["IDSW"] = int(((person[1:] == person[:-1]) & (track[1:] != track[:-1])).sum())
+
+    begins = matched & ~((before >= 0) & matched[before])
+    stretches = np.bincount(truth.id[begins], minlength=truth.id_count)
+    values["Frag"] = int((stretches[stretches > 0] - 1).sum())
+
+    share = np.bincount(truth.id[matched], minlength=truth.id_count) / np.bincount(truth.id)
+    values["MT"] = int((share > 0.8).sum())
+    values["PT"] = int((share >= 0.2).sum()) - values["MT"]
+    values["ML"] = truth.id_count - values["MT"] - values["PT"]
+    return _complete(values)
+
+
+def combine(sequences: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The values of several sequences together: counts add up."""
+    return _complete({name: sum(one[name] for one in sequences) for name in _SUMMED})
+
+
+def _row_before(truth: Side, result: Side) -> NDArray[np.intp]:
+    """(N,) row of the same person in the frame before, or -1.
+
+    Frames in which nothing is reported are passed over, as are those without truth.
+    """
+    shown = np.zeros(int(max(truth.frame[-1], result.frame[-1])) + 1, bool)
+    shown[result.frame] = True
+    counted = np.zeros_like(shown)
+    counted[truth.frame] = True
+    counted &= shown
+    time = counted.cumsum()[truth.frame]
+    rows = shown[truth.frame].nonzero()[0]
+    order = rows[np.argsort(truth.id[rows], kind="stable")]
+    follows = (truth.id[order[1:]] == truth.id[order[:-1]]) & (time[order[1:]] == time[order[:-1]] + 1)
+    before = np.full(len(truth), -1)
+    before[order[1:][follows]] = order[:-1][follows]
+    return before
+
+
+def _matches(pairs: Pairs, before: NDArray[np.intp]) -> NDArray[np.intp]:
+    """(N,) the reported box that each true box is matched with, or -1.
+
+    Where a box has one candidate and is its only one, the match is certain. The other frames are solved in
+    order of time, because there it counts who was matched in the frame before.
+    """
+    good = (pairs.similarity >= THRESHOLD - _EPS).nonzero()[0]
+    row, column, similarity = pairs.row[good], pairs.column[good], pairs.similarity[good]
+    taker = np.full(len(before), -1)
+    alone = (np.bincount(row)[row] == 1) & (np.bincount(column)[column] == 1)
+    taker[row[alone]] = column[alone]
+    frame = pairs.truth.frame[row]
+    hard = np.unique(frame[~alone])
+    if not len(hard):
+        return taker
+    true_id, result_id = pairs.truth.id, pairs.result.id
+    ends = np.stack((hard, hard + 1))
+    bounds = np.searchsorted(frame, ends)
+    rows = np.searchsorted(pairs.truth.frame, ends)
+    columns = np.searchsorted(pairs.result.frame, ends)
+    assert len(true_id) == len(taker)
+    for (first, last), (top, bottom), (left, right) in zip(
+        bounds.T.tolist(), rows.T.tolist(), columns.T.tolist(), strict=True
+    ):
+        r, c = row[first:last], column[first:last]
+        earlier = before[r]
+        earlier_taker = np.where(earlier >= 0, taker[earlier], -1)
+        goes_on = (earlier_taker >= 0) & (result_id[earlier_taker] == result_id[c])
+        worth = _CONTINUES * goes_on + similarity[first:last]
+        chosen = solve(r - top, c - left, worth, (bottom - top, right - left))
+        taker[top:bottom] = -1
+        taker[r[chosen]] = c[chosen]
+    return taker
+
+
+def _complete(values: dict[str, Any]) -> dict[str, Any]:
+    """Add what follows from the counts."""
+    hits, missed, false, switches = (values[name] for name in ("CLR_TP", "CLR_FN", "CLR_FP", "IDSW"))
+    total = max(1.0, hits + missed)
+    people = max(1.0, values["MT"] + values["PT"] + values["ML"])
+    log_switches = math.log10(switches) if switches > 0 else 0
+    return values | {
+        "MTR": values["MT"] / people,
+        "PTR": values["PT"] / people,
+        "MLR": values["ML"] / people,
+        "CLR_Re": hits / total,
+        "CLR_Pr": hits / max(1.0, hits + false),
+        "MODA": (hits - false) / total,
+        "MOTA": (hits - false - switches) / total,
+        "MOTP": values["MOTP_sum"] / max(1.0, hits),
+        "sMOTA": (values["MOTP_sum"] - false - switches) / total,
+        "CLR_F1": hits / max(1.0, hits + 0.5 * missed + 0.5 * false),
+        "FP_per_frame": false / max(1.0, values["CLR_Frames"]),
+        "MOTAL": (hits - false - log_switches) / total,
+    }
