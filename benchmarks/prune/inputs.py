@@ -1,20 +1,24 @@
 """How much of its input a network needs: accuracy with all of it and with what input selection leaves.
 
 Dense and selected networks have the same start, the same order of batches and the same number of steps; the
-selected one's masks grow within these. Each seed trains all of them in turn.
+selected one's masks grow within these. Each seed trains all of them in turn. One row per network is added to
+``benchmarks/prune/results/inputs.json``; networks that are there already are not trained again.
 
-    python benchmarks/prune/inputs.py --data mnist --network mlp --draw kept.svg
-    python benchmarks/prune/inputs.py --data mnist --network mlp --features lines
-    python benchmarks/prune/inputs.py --data cifar10 --network convnet --front-end block_dct --size 4
+    python benchmarks/prune/inputs.py --data mnist --network mlp --seeds 10
+    python benchmarks/prune/inputs.py --data cifar10 --network convnet --front-end block_dct --images 16700
+    python benchmarks/prune/inputs.py --data fashion_mnist --network convnet --features lines
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import json
+import math
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -22,10 +26,13 @@ from rich.table import Table
 from torch import nn
 
 from sparsight import nets
+from sparsight.files import write_text
 from sparsight.nets.export import export
 from sparsight.prune import datasets, explain, select_inputs
 from sparsight.prune.inputs import FRONT_ENDS, Selection
 
+RESULTS = Path(__file__).parent / "results" / "inputs.json"
+Row = dict[str, Any]
 Step = Callable[[float], None]
 
 
@@ -67,7 +74,7 @@ class Trainer:
         return 100 * right / len(self.test.labels)
 
 
-def main() -> None:
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -77,68 +84,129 @@ def main() -> None:
     parser.add_argument("--front-end", choices=sorted(FRONT_ENDS))
     parser.add_argument("--size", type=int, default=4, help="of the front end's blocks")
     parser.add_argument("--features", default="auto")
-    parser.add_argument("--input-sparsity", type=float, nargs="+", default=[0.5, 0.6, 0.7, 0.8])
+    parser.add_argument("--input-sparsity", type=float, nargs="+", default=[0.5])
     parser.add_argument("--sparsity", type=float, default=0.0, help="of the other layers")
-    parser.add_argument("--criterion", default="flap")
+    parser.add_argument("--criteria", nargs="+", default=["default"], help="of the inputs")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--images", type=int, help="train on about so many, evenly spaced")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--draw", type=Path, help="what the last network keeps, as .svg or .png")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    data = datasets.load(arguments.data, arguments.root)
+    return parser.parse_args()
+
+
+def variants(arguments: argparse.Namespace) -> list[Row | None]:
+    """None is the dense network."""
+    return [
+        None,
+        *(
+            {"input_sparsity": share, "sparsity": arguments.sparsity, "criterion": criterion}
+            for share in arguments.input_sparsity
+            for criterion in arguments.criteria
+        ),
+    ]
+
+
+def measure(
+    data: datasets.ImageSet, arguments: argparse.Namespace, how: Row | None, seed: int
+) -> tuple[Row, Selection | None]:
+    """One network, trained."""
+    trainer = Trainer(data, arguments.images, arguments.epochs, arguments.batch, seed)
     front_end = arguments.front_end and FRONT_ENDS[arguments.front_end](arguments.size)
     shape = front_end.feature_shape(data.input_shape) if front_end else data.input_shape
-
-    def build(seed: int) -> nn.Module:
-        torch.manual_seed(seed)
-        network = nets.build(arguments.network, input_shape=shape, num_classes=len(data.classes))
-        return nn.Sequential(copy.deepcopy(front_end), network) if front_end else network
-
-    accuracies: dict[str, list[float]] = {}
-    rows: dict[str, list[str]] = {}
-    selection: Selection | None = None
-    for seed in range(arguments.seeds):
-        trainer = Trainer(data, arguments.images, arguments.epochs, arguments.batch, seed)
-        dense = build(seed)
-        trainer.train(dense)
-        accuracies.setdefault("all", []).append(trainer.accuracy(dense))
-        parameters = sum(parameter.numel() for parameter in dense.parameters())
-        size = len(export(dense, data.input_shape))
-        values = torch.Size(data.input_shape).numel()
-        rows["all"] = [f"{values}", f"{parameters}", f"{size / 1000:.0f}"]
-        for sparsity in arguments.input_sparsity:
-            selection = select_inputs(
-                build(seed),
-                trainer.train,
-                sparsity=arguments.sparsity,
-                input_sparsity=sparsity,
-                features=arguments.features,
-                criterion=arguments.criterion,
-                input_shape=data.input_shape,
-            )
-            name = f"{1 - sparsity:.0%}"
-            accuracies.setdefault(name, []).append(trainer.accuracy(selection.fused()))
-            kept = torch.Size(selection.selector.output_shape).numel()
-            parameters = sum(parameter.numel() for parameter in selection.model.parameters())
-            rows[name] = [f"{kept}", f"{parameters}", f"{len(selection.export()) / 1000:.0f}"]
-    table = Table(box=None, title=f"{arguments.network} on {data.name}, {arguments.seeds} seeds")
-    headings = ("input", "values", "parameters", "ONNX kB", "accuracy %", "spread", "against all")
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    for name, values_ in accuracies.items():
-        mean = statistics.mean(values_)
-        against = mean - statistics.mean(accuracies["all"])
-        table.add_row(
-            name,
-            *rows[name],
-            f"{mean:.2f}",
-            f"{min(values_):.2f} to {max(values_):.2f}",
-            "" if name == "all" else f"{against:+.2f}",
+    torch.manual_seed(seed)
+    model = nets.build(arguments.network, input_shape=shape, num_classes=len(data.classes))
+    model = nn.Sequential(copy.deepcopy(front_end), model) if front_end else model
+    selection = None
+    if how is None:
+        trainer.train(model)
+        whole, smaller, values = model, model, math.prod(data.input_shape)
+        size = len(export(model, data.input_shape))
+    else:
+        selection = select_inputs(
+            model,
+            trainer.train,
+            sparsity=how["sparsity"],
+            input_sparsity=how["input_sparsity"],
+            features=arguments.features,
+            criterion=None if how["criterion"] == "default" else how["criterion"],
+            input_shape=data.input_shape,
         )
-    Console(width=110).print(table)
+        whole, smaller, values = (
+            selection.fused(),
+            selection.model,
+            math.prod(selection.selector.output_shape),
+        )
+        size = len(selection.export())
+    row = {
+        "accuracy": trainer.accuracy(whole),
+        "values": values,
+        "parameters": sum(parameter.numel() for parameter in smaller.parameters()),
+        "onnx_bytes": size,
+    }
+    return row, selection
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean ± standard deviation."""
+    return f"{statistics.mean(values):.3f} ± {statistics.stdev(values) if len(values) > 1 else math.nan:.3f}"
+
+
+def table(rows: list[Row], title: str) -> Table:
+    """One line per variant; differences are taken seed by seed."""
+    shown = Table(box=None, title=title)
+    for heading in (
+        "gone",
+        "criterion",
+        "values",
+        "parameters",
+        "ONNX kB",
+        "accuracy %",
+        "less dense",
+        "seeds",
+    ):
+        shown.add_column(heading, justify="right")
+    dense = {row["seed"]: row["accuracy"] for row in rows if row["how"] is None}
+    hows = [None, *{json.dumps(row["how"]): row["how"] for row in rows if row["how"] is not None}.values()]
+    for how in hows:
+        found = {row["seed"]: row for row in rows if row["how"] == how and row["seed"] in dense}
+        last = next(iter(found.values()))
+        shown.add_row(
+            "" if how is None else f"{how['input_sparsity']:.0%}",
+            "" if how is None else how["criterion"],
+            f"{last['values']}",
+            f"{last['parameters']}",
+            f"{last['onnx_bytes'] / 1000:.0f}",
+            spread([row["accuracy"] for row in found.values()]),
+            "" if how is None else spread([row["accuracy"] - dense[seed] for seed, row in found.items()]),
+            f"{len(found)}",
+        )
+    return shown
+
+
+def main() -> None:
+    arguments = parse()
+    torch.set_num_threads(arguments.threads)
+    named = ("data", "network", "front_end", "features", "epochs", "batch", "images")
+    about: Row = {name: getattr(arguments, name) for name in named}
+    about["size"] = arguments.size if arguments.front_end else None
+    data = datasets.load(arguments.data, arguments.root)
+    rows: list[Row] = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    selection: Selection | None = None
+    # Seed by seed, so that a run that is cut short compares like with like.
+    for seed in range(arguments.seeds):
+        for how in variants(arguments):
+            key = {**about, "how": how, "seed": seed}
+            drawn = arguments.draw and seed == arguments.seeds - 1 and how is not None
+            if any(row.items() >= key.items() for row in rows) and not drawn:
+                continue
+            row, selection = measure(data, arguments, how, seed)
+            rows = [old for old in rows if not old.items() >= key.items()] + [key | row]
+            write_text(RESULTS, json.dumps(rows, indent=1) + "\n")
+            print(how, seed, f"{row['accuracy']:.2f}", flush=True)
+    mine = [row for row in rows if row.items() >= about.items()]
+    Console(width=110).print(table(mine, f"{arguments.network} on {data.name}, {arguments.epochs} epochs"))
     if arguments.draw and selection is not None:
         explain(selection, (data.test.images[0] / 255.0).astype("float32")).save(arguments.draw)
 

@@ -7,7 +7,7 @@ from sparsight.prune.criteria.connections import grasp, snip, synflow
 from sparsight.prune.criteria.criterion import PREPARED, Batches, Criterion, Gatherer, Loss, Prepare, prepared
 from sparsight.prune.criteria.gathering import GATHERERS
 from sparsight.prune.criteria.magnitude import fpgm, l1, l2, magnitude_movement, random, updating_movement
-from sparsight.prune.criteria.training import flap, hrank, movement, taylor, wanda
+from sparsight.prune.criteria.training import flap, hrank, movement, obs, taylor, wanda
 
 __all__ = [
     "CRITERIA",
@@ -35,6 +35,7 @@ CRITERIA: dict[str, Criterion] = {
         Criterion("hrank", hrank, frozenset({"output_rank"})),
         Criterion("wanda", wanda, frozenset({"input_square"})),
         Criterion("flap", flap, frozenset({"input_moments"})),
+        Criterion("obs", obs, frozenset({"input_covariances"})),
         Criterion("batchnorm", prepared, prepare=scale, every_time=True),
         Criterion("snip", prepared, prepare=snip),
         Criterion("grasp", prepared, prepare=grasp),

@@ -16,6 +16,16 @@ RANKED_IMAGES = 8
 """How many images of a batch have the rank of their maps taken: it varies little between images (Lin et al.
 2020, HRank), and each map costs a singular value decomposition."""
 
+COVARIANCE_INPUTS = 4096
+"""The most input channels of which covariances are kept: they take the square of it in memory (134 MB here)
+and the cube in time."""
+
+COVARIANCE_WORK = 2**24
+"""How many products of channels a pass may cost; a wide layer's samples are thinned out to that."""
+
+COVARIANCE_SAMPLES = 32
+"""Of each pass, at least."""
+
 
 def _per_weight(state: LayerState) -> Tensor:
     return torch.zeros_like(state.weight, dtype=torch.float32)
@@ -53,6 +63,27 @@ def _add_moments(total: Tensor, state: LayerState, value: Tensor) -> Tensor:
     return total
 
 
+def _covariances(state: LayerState) -> Tensor:
+    channels = state.weight.shape[1]
+    if channels > COVARIANCE_INPUTS:
+        raise SparsightError(
+            f"criterion 'obs' needs the covariances of all inputs of layer {state.name!r}, and {channels} "
+            f"are too many (at most {COVARIANCE_INPUTS}): use 'flap', which needs the variances alone."
+        )
+    size = (state.groups, 1 + channels, 1 + channels)
+    return torch.zeros(size, dtype=torch.float64, device=state.weight.device)
+
+
+def _add_covariances(total: Tensor, state: LayerState, value: Tensor) -> Tensor:
+    seen = value.float().movedim(1 - state.weight.dim(), 0).flatten(1)
+    few = max(COVARIANCE_WORK // (total.shape[1] * total.shape[1]), COVARIANCE_SAMPLES)
+    # An odd stride, so that samples do not fall on the same place of every image.
+    seen = seen[:, :: -(-seen.shape[1] // few) | 1]
+    grouped = seen.reshape(state.groups, -1, seen.shape[1])
+    with_one = torch.cat([torch.ones_like(grouped[:, :1]), grouped], 1)
+    return total.add_(with_one @ with_one.transpose(1, 2))
+
+
 def _per_map(state: LayerState) -> Tensor:
     if state.weight.dim() < 4:
         raise SparsightError(
@@ -77,6 +108,8 @@ GATHERERS: dict[str, Gatherer] = {
     "input_square": Gatherer("input", _per_input_channel, _add_input_square),
     # Σ 1, Σ x and Σ x² over samples and positions, (3, in).
     "input_moments": Gatherer("input", _moments, _add_moments),
+    # Σ (1, x)(1, x)ᵀ over samples and positions, (groups, 1 + in / groups, 1 + in / groups).
+    "input_covariances": Gatherer("input", _covariances, _add_covariances),
     # Σ rank of the map over images, (out,).
     "output_rank": Gatherer("output", _per_map, _add_output_rank),
 }

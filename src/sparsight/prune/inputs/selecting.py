@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -18,12 +18,14 @@ from sparsight.errors import SparsightError
 from sparsight.files import replacing, write_bytes
 from sparsight.nets.export import export, named_outputs
 from sparsight.prune.criteria import Criterion
+from sparsight.prune.criteria.gathering import COVARIANCE_INPUTS
 from sparsight.prune.granularity import Granularity, parse
 from sparsight.prune.inputs import tracing
 from sparsight.prune.inputs.front_ends import FrontEnd, Lines, Shape
 from sparsight.prune.inputs.selector import Kind, Selector
 from sparsight.prune.layer import prunable_layers
 from sparsight.prune.schedules import Schedule
+from sparsight.prune.schedules import parse as parsed_schedule
 from sparsight.prune.shrinking import ShrinkResult, layout, shrink
 from sparsight.prune.sparsifier import Sparsifier
 from sparsight.prune.sparsity import SparsityReport
@@ -34,6 +36,10 @@ Train = Callable[[nn.Module, Callable[..., None]], object]
 
 TOLERANCE = 1e-5
 """How far the smaller network's output may be from the masked one's, over the largest output."""
+
+STAIRS = 50
+"""In how many equal parts of the training inputs go: to weigh them against one another takes the cube of
+their number in time, too long for each step."""
 
 _GATE = "lines"
 _NETWORK = "network"
@@ -62,8 +68,10 @@ class InputSelection:
             the model; "auto": whatever the model reads.
         input_shape: of one whole input; by default as the model says.
         schedule: see ``Sparsifier``.
-        criterion: see ``Sparsifier``. The default weighs a weight by how much its input varies, so that a
-            pixel that is always the same goes first. Gates of lines are judged by "taylor".
+        criterion: see ``Sparsifier``. By default "obs" for what reads the input: a weight counts for as much
+            as its input varies in ways that the other kept inputs do not tell, so that what is always the
+            same goes first, and then what its neighbours can stand in for; "flap" where the inputs are too
+            many for that, and for all other layers. Gates of lines are judged by "taylor".
         granularity: of all other layers. The default removes what reads one channel or neuron, so that the
             one who makes it can go, too.
         total_steps: training steps in all, for ``step()`` without progress.
@@ -87,7 +95,7 @@ class InputSelection:
         features: Features = "auto",
         input_shape: Shape | None = None,
         schedule: str | Schedule[[]] = "one_cycle",
-        criterion: str | Criterion = "flap",
+        criterion: str | Criterion | None = None,
         granularity: str | Granularity = "input_channel",
         total_steps: int | None = None,
     ) -> None:
@@ -110,21 +118,29 @@ class InputSelection:
             assert isinstance(self._front_end, Lines)
             judged = [names[id(layer)] for layer in (self._front_end.rows, self._front_end.columns)]
         share = sparsity if input_sparsity is None else input_sparsity
-        common: dict[str, Any] = {"schedule": schedule, "total_steps": total_steps}
+        most = max(len(reader.feature) for reader in self._readers)
+        of_inputs = "taylor" if gated else criterion or ("obs" if most <= COVARIANCE_INPUTS else "flap")
         self._inputs = Sparsifier(
             model,
             1 - math.sqrt(1 - share) if gated and 0 <= share < 1 else share,
             layers=judged,
             coupled=None if gated else [judged],
             granularity="weight" if gated else "input",
-            criterion="taylor" if gated else criterion,
-            **common,
+            criterion=of_inputs,
+            schedule=_in_stairs(schedule),
+            total_steps=total_steps,
         )
         others = _others(list(names.values()), {*first, *judged}, parse(granularity))
         self._others = None
         if sparsity != 0 and others:
             self._others = Sparsifier(
-                model, sparsity, layers=others, granularity=granularity, criterion=criterion, **common
+                model,
+                sparsity,
+                layers=others,
+                granularity=granularity,
+                criterion=criterion or "flap",
+                schedule=schedule,
+                total_steps=total_steps,
             )
         self._progress: float | None = None
         self._total = total_steps
@@ -425,6 +441,19 @@ def _gate(front_end: FrontEnd | Lines | None, shape: Shape) -> Lines:
             "features='lines' gates the rows and columns of images of (C, H, W): use it without a front end."
         )
     return Lines(*shape[1:])
+
+
+def _in_stairs(schedule: str | Schedule[[]]) -> Schedule[[]]:
+    """``schedule`` in ``STAIRS`` stairs; the first is 0, when too little was seen to judge by."""
+    rising = parsed_schedule(schedule)
+
+    def stairs(t: float) -> float:
+        stair = math.floor(t * STAIRS)
+        return float(rising(stair / STAIRS)) if stair else 0.0
+
+    # By this a checkpoint knows its schedule.
+    stairs.__name__ = schedule if isinstance(schedule, str) else getattr(schedule, "__name__", "function")
+    return cast("Schedule[[]]", stairs)
 
 
 def _kind(features: Features, read: str, gated: bool) -> Kind:
