@@ -63,11 +63,11 @@ def obs(state: LayerState) -> Tensor:
     Hassibi and Stork 1993, Second Order Derivatives for Network Pruning: Optimal Brain Surgeon, equation 5,
     for the layer's own squared error, as in Dong, Chen and Pan 2017, Layer-wise Optimal Brain Surgeon:
     removing wᵢⱼ costs wᵢⱼ² / [H⁻¹]ⱼⱼ once the other weights and the bias have made up for it as well as they
-    can, where H is the inputs' covariance: that is wᵢⱼ² times the variance which all others leave unexplained.
-    Summed over i it says which inputs count for more. Where several go at once they cannot stand in for one
-    another (of two copies one must stay), so each is then scored given only those that count for more.
-    ``flap`` is the same without any help. In convolutions a channel has that of others of its group, at the
-    same position.
+    can, where H is the inputs' covariance: wᵢⱼ² times the variance which all others leave unexplained. Summed
+    over i it says which inputs count for more. Where several go at once they cannot stand in for one another
+    (of two copies one must stay), so each is then scored given only those that count for more. ``flap`` is
+    the same without any help. In convolutions a channel has that of others of its group, at the same
+    position.
     """
     moments = needed(state, "input_covariances")
     moments = moments / moments[:, :1, :1].clamp_min(1)
