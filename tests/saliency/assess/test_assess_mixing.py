@@ -73,9 +73,7 @@ def test_rotated_components_explain_as_much_and_stay_uncorrelated() -> None:
 @pytest.mark.parametrize("rows", [12, 60, 1000])
 def test_eigenvalues_by_chance_are_those_of_unrelated_columns(rows: int) -> None:
     rng = np.random.default_rng(5)
-    drawn = [
-        np.sort(np.linalg.eigvalsh(np.corrcoef(rng.normal(size=(5, rows)))))[::-1] for _ in range(2_000)
-    ]
+    drawn = [np.sort(np.linalg.eigvalsh(np.corrcoef(rng.normal(size=(5, rows)))))[::-1] for _ in range(2_000)]
     found = mix.principal_components(np.eye(5), rows).chance
     assert found == pytest.approx(np.percentile(drawn, 95, axis=0), rel=0.1, abs=0.03)
 

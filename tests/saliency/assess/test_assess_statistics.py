@@ -189,6 +189,17 @@ def test_corrections_by_hand() -> None:
     assert stats.adjust(p, "holm").ravel() == pytest.approx([0.03, 0.06, np.nan, 0.06], nan_ok=True)
     assert stats.adjust(p, "fdr_bh")[0].tolist() == pytest.approx([0.03, 0.04])
     assert np.isnan(stats.adjust([np.nan], "holm")).all()
+    assert stats.adjust([], "fdr_bh").size == 0
+    with pytest.raises(SparsightError, match="did you mean 'holm'"):
+        stats.adjust([0.5], "hoolm")
+
+
+@pytest.mark.parametrize("method", ["holm", "fdr_bh"])
+def test_corrections_are_statsmodels(method: str) -> None:
+    rng = np.random.default_rng(4)
+    for count in (1, 7, 40):
+        p = np.round(rng.uniform(0, 1, count) ** 3, 2)
+        assert stats.adjust(p, method) == pytest.approx(multipletests(p, method=method)[1])
 
 
 def test_bootstrap_of_a_normal_mean() -> None:

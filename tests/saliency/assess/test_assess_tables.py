@@ -82,7 +82,10 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     ("frame", "said"),
     [
         (table().drop(columns=["model", "prior"]), "lacks the columns model, prior"),
-        (table(model=["a"] * 4, image=list("1234")), r"holds 1 model \(a\), and an assessment compares at least"),
+        (
+            table(model=["a"] * 4, image=list("1234")),
+            r"holds 1 model \(a\), and an assessment compares at least",
+        ),
         (table().drop(columns="kl"), r"holds 1 metric that varies \(auc\)"),
         (table(auc=[1.0] * 4, kl=[2.0] * 4), "holds 0 metric that varies"),
         (table(model=["a", "b", "a", "a"]), "holds 2 scores of model 'a' on image '2' of 'osie'"),
@@ -115,7 +118,9 @@ def test_chosen_models(tmp_path: Path) -> None:
 
 def test_a_model_that_one_data_set_lacks(tmp_path: Path) -> None:
     both = pandas.concat([table(), table(dataset=["sod"] * 4, model=["a", "c", "a", "c"])])
-    with pytest.raises(SparsightError, match=r"no image of osie has scores of all 3 models \(there is none of c\)"):
+    with pytest.raises(
+        SparsightError, match=r"no image of osie has scores of all 3 models \(there is none of c\)"
+    ):
         read_scores([write(tmp_path, both)], KNOWN)
 
 

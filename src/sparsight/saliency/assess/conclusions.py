@@ -77,7 +77,7 @@ def of_agreement(scores: Scores, found: Agreement) -> list[Conclusion]:
                     f"Kendall's W = {number(agreed.w)}, permutation {p_text(agreed.p)}, {agreed.judges} "
                     f"rankings of {agreed.things} models.",
                     sentence(agreed.caution)
-                    or "Metrics share maps and formulas: as judges they are not independent, so p is a guide.",
+                    or "Metrics share maps and formulas: judges that are not independent make p a guide.",
                 )
             )
     groups = [

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -13,6 +14,9 @@ from scipy.ndimage import distance_transform_edt
 from sparsight.errors import SparsightError
 from sparsight.media.images import Image
 from sparsight.saliency.assess.statistics import Values
+
+if TYPE_CHECKING:
+    from sparsight.saliency.datasets import Dataset
 
 Mask = NDArray[np.bool_]
 """H×W, True where the image is salient."""
@@ -102,32 +106,42 @@ def region_properties(image: Image, mask: Mask) -> dict[str, float]:
 
 
 def measure(
-    dataset: str, stimuli: Iterable[tuple[str, Callable[[], Image], Callable[[], Mask]]]
+    data: Dataset, only: Collection[str] | None = None, progress: Callable[[int, int], None] | None = None
 ) -> RegionProperties:
-    """Measure every image of a data set; those that cannot be read are left out and noted.
+    """Measure every image of a data set that has a region; what cannot be read is left out and noted.
 
     Args:
-        dataset: its name.
-        stimuli: name, and functions that read the image and its mask.
+        data: its name, images and masks.
+        only: names of the images to measure, by default all.
+        progress: told how many images are done, of how many.
 
     Raises:
         SparsightError: none of them could be measured.
     """
-    names, rows, notes = [], [], []
-    for name, image, mask in stimuli:
+    wanted = [index for index, name in enumerate(data.names) if only is None or name in only]
+    names, rows, notes, without = [], [], [], 0
+    for done, index in enumerate(wanted, 1):
         try:
-            rows.append(region_properties(image(), mask()))
+            mask = data.mask(index)
+            if mask is None:
+                without += 1
+            else:
+                rows.append(region_properties(data.image(index), mask))
+                names.append(data.names[index])
         except SparsightError as error:
-            notes.append(f"{dataset} {name} was left out: {error}")
-            continue
-        names.append(name)
+            notes.append(f"{data.name} {data.names[index]} was left out: {error}")
+        if progress is not None:
+            progress(done, len(wanted))
     if not rows:
+        reason = notes[0] if notes else f"none of {len(wanted)} images has one"
         raise SparsightError(
-            f"no region of {dataset} could be measured{f' ({notes[0]})' if notes else ''}: "
+            f"no region of {data.name} could be measured ({reason.rstrip('.')}): "
             "choose a data set with segmented regions."
         )
+    if without:
+        notes.append(f"{without} of {len(wanted)} images of {data.name} have no segmented region.")
     values = {key: np.array([row[key] for row in rows]) for key in PROPERTIES}
-    return RegionProperties(dataset, tuple(names), values, tuple(notes))
+    return RegionProperties(data.name, tuple(names), values, tuple(notes))
 
 
 def _contrast(lab: NDArray[np.float32], mask: Mask) -> tuple[float, float]:

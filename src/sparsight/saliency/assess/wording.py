@@ -10,7 +10,7 @@ from sparsight.saliency.assess.tables import FIXATIONS, REGIONS
 
 _MOST_LISTED = 6
 
-_TRUTHS = {FIXATIONS: "eye fixations", REGIONS: "segmented regions"}
+_TRUTHS = {FIXATIONS: "eye fixations", REGIONS: "segmented regions", "oddity": "odd ones out"}
 
 _PROPERTIES = {
     "size": "size",
