@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from sparsight.errors import SparsightError
 from sparsight.media import Image, read_image
 from sparsight.media.paths import check_file
-from sparsight.saliency.datasets.fixations import Fixations, in_order
+from sparsight.saliency.datasets.fixations import Fixations
 from sparsight.saliency.result import Map
 
 Mask = NDArray[np.bool_]
@@ -109,31 +108,6 @@ class Dataset:
         """
         path = None if self.densities is None else self.densities[index]
         return None if path is None else read_image(path)[..., 0].astype(np.float32)
-
-    def select(self, indices: Sequence[int]) -> Dataset:
-        """The data set of the images of these indices, in this order, with what is known of them."""
-        chosen = np.asarray(indices, np.int64)
-        fixations = self.fixations
-        if fixations is not None:
-            place = np.full(len(self), -1, np.int64)
-            place[chosen] = np.arange(len(chosen))
-            image = place[fixations.image]
-            kept = fixations.keep(image >= 0)
-            fixations = in_order(kept.x, kept.y, kept.duration, kept.subject, image[image >= 0])
-
-        def pick(paths: Paths | None) -> Paths | None:
-            return None if paths is None else tuple(paths[index] for index in indices)
-
-        return replace(
-            self,
-            images=tuple(self.images[index] for index in indices),
-            names=tuple(self.names[index] for index in indices),
-            fixations=fixations,
-            masks=pick(self.masks),
-            densities=pick(self.densities),
-            targets=pick(self.targets),
-            distractors=pick(self.distractors),
-        )
 
 
 def _region(paths: Paths | None, index: int) -> Mask | None:
