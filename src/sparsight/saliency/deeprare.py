@@ -17,12 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsight.errors import SparsightError
-from sparsight.nets import Session, taps
 from sparsight.nets import build as build_network
 from sparsight.registry import lookup
 from sparsight.saliency.fuse import itti_weight, minmax, resize, weighted_sum
-from sparsight.saliency.rarity import MAX_BINS, rarity_map
-from sparsight.saliency.result import Map, SaliencyResult
+from sparsight.saliency.intake import check_image
+from sparsight.saliency.process import check_processing, processed
+from sparsight.saliency.rarity import MAX_BINS, zero_border
+from sparsight.saliency.reading import open_network
+from sparsight.saliency.result import Channel, Map, SaliencyResult
+from sparsight.saliency.strongest import strongest
 
 MIN_SIZE = 96
 """Smallest network input: below, a map of stride 32 has no pixel inside its border."""
@@ -76,10 +79,7 @@ def network_input(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np
     Raises:
         SparsightError: ``image`` is not H×W×3 uint8 with at least one pixel.
     """
-    fits = isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] == 3
-    if not fits or image.dtype != np.uint8 or image.size == 0:
-        given = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise SparsightError(f"saliency takes an image of H×W×3 uint8 (RGB), not {given}.")
+    check_image(image)
     height, width = size
     smaller = image.shape[0] >= height and image.shape[1] >= width
     scaled = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
@@ -107,6 +107,9 @@ class DeepRare:
             the layer's width.
         threshold: what is lower in a layer's map, scaled to [0, 1], is set to zero. 0 is off.
         layers: modules to tap instead of the backbone's own.
+        top_down: a channel that answers to something known, as ``"MODULE:CHANNEL"``; scaled to [0, 1], it is
+            added as one more level (2019: a channel of VGG16's fifth block that answers to faces).
+        blur, centre_prior: see ``processed``; 0 is off.
         weights: asset or weight file instead of the backbone's own.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
 
@@ -123,6 +126,9 @@ class DeepRare:
         border: int | Callable[[int], int] = 1,
         threshold: float = 0.0,
         layers: Sequence[str] | None = None,
+        top_down: str | None = None,
+        blur: float = 0.0,
+        centre_prior: float = 0.0,
         weights: str | Path | None = None,
         device: str = "auto",
     ) -> None:
@@ -138,47 +144,121 @@ class DeepRare:
             raise SparsightError(f"saliency cannot have a border of {border} pixels: give 0 or more.")
         if not 0 <= threshold < 1:
             raise SparsightError(f"saliency threshold {threshold} is out of range: give 0 (off) up to 1.")
+        check_processing(blur, centre_prior)
         self.bins = bins
         self.border = border if callable(border) else lambda _: border
         self.threshold = threshold
+        self.blur, self.centre_prior = blur, centre_prior
+        self.top_down = None if top_down is None else _tap_and_channel(top_down)
         network = build_network(backbone, weights=weights or known.weights, input_shape=(3, *self.size))
-        self._session = Session(taps(network, layers or known.layers), device=device)
+        extra = [] if self.top_down is None else [self.top_down[0]]
+        self._reader = open_network(network, layers or known.layers, extra, self.size, device)
 
     def __call__(self, image: NDArray[np.uint8]) -> SaliencyResult:
         """The saliency of ``image``, with every stage.
 
         Raises:
-            SparsightError: ``image`` is not H×W×3 uint8 with at least one pixel.
+            SparsightError: ``image`` is not H×W×3 uint8 with at least one pixel, or the network has no such
+                ``top_down`` channel.
         """
         x = network_input(image, self.size)
-        features = self._session.run(x)
-        layers = {
-            name: rarity_map(maps[0], bins=self.bins, border=self.border(maps.shape[-1]))
-            for name, maps in features.items()
-        }
-        levels, weights = self._levels(layers)
+        layers = self._reader.rarities(x, self.bins, self.border)
+        levels, weights, layer_levels = self._levels(layers)
+        if self.top_down is not None:
+            levels |= self._top_down_level(self.top_down)
         finest = next(iter(levels.values())).shape
-        fused = weighted_sum([resize(level, finest) for level in levels.values()], [1.0] * len(levels))
+        total = np.zeros(finest, np.float32)
+        for level in levels.values():
+            total += resize(level, finest)
+        fused = minmax(total)
         if (x.min(axis=(2, 3)) == x.max(axis=(2, 3))).all():
             # One colour everywhere: only the network's padding can look rare.
             fused = np.zeros_like(fused)
-        return SaliencyResult(resize(fused, image.shape[:2]), levels, layers, weights)
+        result = SaliencyResult(
+            resize(fused, image.shape[:2]),
+            levels,
+            layers,
+            weights,
+            dict.fromkeys(levels, 1.0),
+            layer_levels,
+            () if self.top_down is None else ("top-down channel {}:{}".format(*self.top_down),),
+            image,
+            functools.partial(self._strongest, image, layers, weights),
+        )
+        return processed(result, blur=self.blur, centre_prior=self.centre_prior)
 
-    def _levels(self, layers: Mapping[str, Map]) -> tuple[dict[str, Map], dict[str, float]]:
-        """The maps of the levels by name, finest first, and the weights of the layers within them."""
+    def _levels(self, layers: Mapping[str, Map]) -> tuple[dict[str, Map], dict[str, float], dict[str, str]]:
+        """The levels' maps by name, finest first; the layers' weights in them; the level of each layer."""
         groups: dict[tuple[int, ...], list[str]] = {}
         for name, values in layers.items():
             groups.setdefault(values.shape, []).append(name)
         levels: dict[str, Map] = {}
         weights: dict[str, float] = {}
+        level_of: dict[str, str] = {}
         for shape, names in sorted(groups.items(), reverse=True):
-            scaled = [minmax(layers[name]) for name in names]
-            if self.threshold:
-                scaled = [np.where(values >= self.threshold, values, np.float32(0)) for values in scaled]
+            level = "x".join(map(str, shape))
+            scaled = [self._kept(minmax(layers[name])) for name in names]
             own = [itti_weight(values) for values in scaled]
-            levels["x".join(map(str, shape))] = weighted_sum(scaled, own)
+            levels[level] = weighted_sum(scaled, own)
             weights.update(zip(names, own, strict=True))
-        return levels, weights
+            level_of.update(dict.fromkeys(names, level))
+        return levels, {name: weights[name] for name in layers}, {name: level_of[name] for name in layers}
+
+    def _kept(self, scaled: Map) -> Map:
+        """A layer's map in [0, 1] with zero for what is below the threshold."""
+        return np.where(scaled >= self.threshold, scaled, np.float32(0)) if self.threshold else scaled
+
+    def _top_down_level(self, top_down: tuple[str, int]) -> dict[str, Map]:
+        """The map of the top-down channel of the picture just seen, by its name."""
+        module, channel = top_down
+        maps = self._reader.extra[module]
+        if channel >= len(maps):
+            raise SparsightError(f"{module} has no channel {channel}: give 0 to {len(maps) - 1}.")
+        values = maps[channel].copy()
+        zero_border(values, self.border(values.shape[1]))
+        return {f"{module}:{channel}": minmax(values)}
+
+    def _strongest(
+        self,
+        image: NDArray[np.uint8],
+        layers: Mapping[str, Map],
+        weights: Mapping[str, float],
+        x: int,
+        y: int,
+        count: int,
+    ) -> list[Channel]:
+        """See ``SaliencyResult.strongest``."""
+        spans = {name: float(values.max() - values.min()) for name, values in layers.items()}
+        sums: dict[tuple[int, ...], Map] = {}
+        for name, values in layers.items():
+            added = np.float32(weights[name]) * self._kept(minmax(values))
+            sums[values.shape] = sums.get(values.shape, 0) + added
+        scales, kept = {}, {}
+        for name, values in layers.items():
+            whole = sums[values.shape]
+            across = spans[name] * float(whole.max() - whole.min())
+            scales[name] = weights[name] / across if across > 0 else 0.0
+            kept[name] = (minmax(values) >= self.threshold).astype(np.float32)
+        return strongest(
+            x,
+            y,
+            count,
+            shape=image.shape[:2],
+            finest=max(sums),
+            visit=functools.partial(self._reader.features, network_input(image, self.size)),
+            scales=scales,
+            kept=kept,
+            bins=self.bins,
+            border=self.border,
+        )
+
+
+def _tap_and_channel(text: str) -> tuple[str, int]:
+    """``"MODULE:CHANNEL"`` apart."""
+    module, _, channel = text.rpartition(":")
+    if not module or not channel.isdecimal():
+        raise SparsightError(f"{text!r} names no channel: give it as MODULE:NUMBER, such as features.28:5.")
+    return module, int(channel)
 
 
 deeprare2021 = DeepRare

@@ -5,12 +5,20 @@ M. Mancas, B. Gosselin and K. Po, "DeepRare: Generic Unsupervised Visual Attenti
 (arXiv 2109.11439).
 
 Within one channel the rarity takes as many values as the histogram has bins. So every mean, maximum and
-weight follows from the histogram, and a pixel needs only its bin: one pass to find the bins, one to count
-them, one to look the results up. Neighbouring channels are counted and looked up together: three channels of
-11 bins are one joint code of 11³ values, whose histogram holds the three and whose table holds their sum.
+weight follows from the histogram, and a pixel needs only its bin: one pass to find the extremes, one to find
+and count the bins, one to look the results up. Channels do not depend on one another until they are added,
+so they are taken in blocks that stay in the cache, by several threads at once.
+
+Three ways lead to the same map: ``rarity_numba`` where the optional package numba is installed (twice as
+fast), this file's NumPy where it is not, and ``rarity_torch`` for features that lie on a GPU.
 """
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +29,32 @@ EPSILON = 1e-4
 MAX_BINS = 64
 """Bins are numbered in a byte; more than a few dozen tell nothing apart in a map of a few hundred pixels."""
 
-_TINY = np.float32(1e-30)  # divides a channel without range, whose values are all zero, to zero
+Features: TypeAlias = NDArray[np.float32]
+"""The channels of one layer, (C, H, W) float32."""
+
+Adder: TypeAlias = Callable[[Features, int, int, NDArray[np.float32]], None]
+"""``add(features, bins, border, total)`` adds what each channel gives onto ``total`` (H, W)."""
+
+BELOW_ONE = 1 - 4e-7
+"""Scaled by this much less, the greatest value falls into the last bin, which is closed."""
+
+TINY = 1e-30
+"""Divides a channel without range, whose values are all zero, to zero."""
+
 _MAX_JOINT = 4096  # a joint histogram larger than this no longer stays in the first-level cache
-_CHUNK = 1 << 16  # values handled at once: 256 KiB of float32 stay in the second-level cache
+_BLOCK = 1 << 18  # values handled at once: a megabyte of float32, about a core's own cache
+_FEW = 1 << 16  # values below which a second thread costs more than it saves
 
 
-def rarity_map(features: NDArray[np.float32], *, bins: int = 11, border: int = 1) -> NDArray[np.float32]:
+class Part(NamedTuple):
+    """Channels ``start`` to ``stop`` of a layer: what one thread does in one go."""
+
+    layer: str
+    start: int
+    stop: int
+
+
+def rarity_map(features: Features, *, bins: int = 11, border: int = 1) -> NDArray[np.float32]:
     """How rare a layer's features are at each place.
 
     For each channel:
@@ -41,28 +69,125 @@ def rarity_map(features: NDArray[np.float32], *, bins: int = 11, border: int = 1
     A value within float32 rounding of the edge of two bins may fall into either.
 
     Args:
-        features: (C, H, W) float32, any range; left as it is.
+        features: (C, H, W) float32, any finite range; left as it is.
         bins: number of histogram bins, 2 to ``MAX_BINS``.
         border: width in pixels of the border that is ignored, 0 or more.
 
     Returns:
         (H, W) float32 ≥ 0, zero on the border; all zero where no pixel lies inside the border.
     """
-    height, width = features.shape[1:]
-    size = height * width
-    inside = max(0, height - 2 * border) * max(0, width - 2 * border)
-    if inside == 0:
-        return np.zeros((height, width), np.float32)
-    group = _group_size(bins, size)
-    codes, counts, zero = _bin(features, bins, border, group)
-    values = _joint_sums(_contributions(counts, zero, size, inside), group)
-    total = np.zeros(size, np.float32)
-    for part in _chunks(len(codes), group * size):
+    return rarity_maps({"": features}, bins=bins, border=lambda _: border)[""]
+
+
+def rarity_maps(
+    layers: Mapping[str, Features], *, bins: int, border: Callable[[int], int], threads: int = 1
+) -> dict[str, NDArray[np.float32]]:
+    """``rarity_map`` of several layers, by ``threads`` threads.
+
+    Args:
+        layers: name → (C, H, W).
+        bins: as for ``rarity_map``.
+        border: the border by the width of a map.
+        threads: at least 1.
+
+    Returns:
+        The same names, in order → (H, W).
+    """
+    totals = {name: np.zeros(features.shape[1:], np.float32) for name, features in layers.items()}
+    borders = {name: border(total.shape[1]) for name, total in totals.items()}
+    inside = {name: total for name, total in totals.items() if min(total.shape) > 2 * borders[name]}
+    contiguous = {name: np.ascontiguousarray(layers[name]) for name in inside}
+    add = adder()
+
+    def work(share: Sequence[Part]) -> dict[str, NDArray[np.float32]]:
+        own: dict[str, NDArray[np.float32]] = {}
+        for name, start, stop in share:
+            total = own.setdefault(name, np.zeros_like(totals[name]))
+            add(contiguous[name][start:stop], bins, borders[name], total)
+        return own
+
+    shares = _shares({name: features.shape for name, features in contiguous.items()}, threads)
+    if len(shares) > 1:
+        others = _pool(threads).map(work, shares[1:])
+        done = [work(shares[0]), *others]
+    else:
+        done = [work(share) for share in shares]
+    for own in done:
+        for name, values in own.items():
+            totals[name] += values
+    return totals
+
+
+def channel_maps(features: Features, *, bins: int = 11, border: int = 1) -> NDArray[np.float32]:
+    """What each channel adds to ``rarity_map``: (C, H, W) float32, with that map as their sum."""
+    channels, height, width = features.shape
+    maps = np.zeros((channels, height, width), np.float32)
+    if min(height, width) > 2 * border:
+        inner = (slice(None), slice(border, height - border), slice(border, width - border))
+        values = np.ascontiguousarray(features[inner]).reshape(channels, -1)
+        codes, counts, zero = _bin(values, bins, border, 1)
+        table = contributions(counts, zero, height * width - values.shape[1])
+        maps[inner] = table.T.ravel().take(codes, mode="clip").reshape(maps[inner].shape)
+    return maps
+
+
+@functools.cache
+def adder() -> Adder:
+    """The fastest way there is here to add up a layer's channels."""
+    try:
+        from sparsight.saliency.rarity_numba import add
+    except ImportError:
+        return add_numpy
+    return add
+
+
+@functools.cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads - 1, thread_name_prefix="rarity")
+
+
+def _shares(shapes: Mapping[str, tuple[int, ...]], threads: int) -> list[list[Part]]:
+    """The channels of all layers dealt out so that each thread gets as many values as the others."""
+    values = sum(int(np.prod(shape)) for shape in shapes.values())
+    count = max(1, min(threads, values // _FEW))
+    each = values / count
+    shares: list[list[Part]] = [[] for _ in range(count)]
+    done = 0
+    for name, (channels, height, width) in shapes.items():
+        start = 0
+        while start < channels:
+            turn = min(count - 1, int(done / each))
+            room = max(1, round(((turn + 1) * each - done) / (height * width)))
+            stop = channels if turn == count - 1 else min(channels, start + room)
+            shares[turn].append(Part(name, start, stop))
+            done += (stop - start) * height * width
+            start = stop
+    return shares
+
+
+def add_numpy(features: Features, bins: int, border: int, total: NDArray[np.float32]) -> None:
+    """Add what each channel gives onto ``total``, in NumPy alone.
+
+    Neighbouring channels are counted and looked up together: three channels of 11 bins are one joint code of
+    11³ values, whose histogram holds the three and whose table holds their sum.
+
+    Args:
+        features: (C, H, W) float32.
+        bins: 2 to ``MAX_BINS``.
+        border: leaves at least one pixel inside.
+        total: (H, W) float32, changed in place inside the border.
+    """
+    channels, height, width = features.shape
+    inner = (slice(border, height - border), slice(border, width - border))
+    target = total[inner]
+    group = _group_size(bins, target.size)
+    block = max(1, _BLOCK // (group * target.size)) * group
+    for start in range(0, channels, block):
+        values = features[start : start + block, inner[0], inner[1]].reshape(-1, target.size)
+        codes, counts, zero = _bin(values, bins, border, group)
+        table = _joint_sums(contributions(counts, zero, height * width - target.size), group)
         # "clip" spares NumPy the copy that guards against bad indices: these are in range.
-        total += values[part].ravel().take(_indices(codes[part], bins**group), mode="clip").sum(axis=0)
-    result = total.reshape(height, width)
-    _zero_border(result, border)
-    return result
+        target += table.ravel().take(codes, mode="clip").sum(axis=0).reshape(target.shape)
 
 
 def _group_size(bins: int, pixels: int) -> int:
@@ -71,90 +196,77 @@ def _group_size(bins: int, pixels: int) -> int:
     return max(size for size in (1, 2, 3) if size == 1 or bins**size <= limit)
 
 
-def _chunks(rows: int, width: int) -> list[slice]:
-    """Slices over ``rows`` rows of ``width`` values, each small enough for the cache."""
-    step = max(1, _CHUNK // width)
-    return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
+def _bin(
+    values: NDArray[np.float32], bins: int, border: int, group: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
+    """The bin of every pixel inside the border, and how many pixels share it.
+
+    Channels are taken in groups, the last one filled up with channels of zeros.
+
+    Args:
+        values: (channels, pixels) inside the border.
+        bins: how many.
+        border: its width; only whether there is one matters.
+        group: how many channels share a code.
+
+    Returns:
+        codes: (groups, pixels) places in a flat table of (groups, bins**group);
+        counts: (bins, channels filled up), how many pixels inside the border there are in each bin;
+        zero: (channels filled up,), the bin of the value zero, where the border's pixels are.
+    """
+    channels, size = values.shape
+    rows, joint = -(-channels // group), bins**group
+    # Zero counts among the extremes wherever there is a border.
+    low = values.min(axis=1, initial=0 if border else None)
+    span = values.max(axis=1, initial=0 if border else None) - low
+    scale = np.float32(bins * BELOW_ONE) / np.maximum(span, np.float32(TINY))
+    zero = np.zeros(rows * group, np.int64)
+    zero[:channels] = np.clip(-low, 0, span) * scale
+    if low.any():  # not so after a ReLU with a border, whose zeros are the minimum already
+        values = values - low[:, None]
+    digits = np.zeros((rows * group, size), np.uint8)
+    np.multiply(values, scale[:, None], out=digits[:channels], casting="unsafe")
+    code = digits[0::group].astype(np.uint16)
+    for place in range(1, group):
+        code *= np.uint16(bins)
+        code += digits[place::group]
+    codes = code.astype(np.int64)
+    codes += np.arange(rows)[:, None] * joint
+    counts = np.bincount(codes.ravel(), minlength=rows * joint).reshape(rows, joint)
+    return codes, _marginals(counts.astype(np.float32), bins, group), zero
 
 
-def _indices(codes: NDArray[np.uint16], joint: int) -> NDArray[np.int64]:
-    """The place of each code in a flat table that has ``joint`` entries for each row of ``codes``."""
-    places = codes.astype(np.int64)
-    places += np.arange(len(codes))[:, None] * joint
-    return places
-
-
-def _zero_border(maps: NDArray[np.float32], border: int) -> None:
+def zero_border(maps: NDArray[np.float32], border: int) -> None:
     """Set the outer ``border`` pixels of maps (..., H, W) to zero, in place."""
     if border:
         maps[..., :border, :] = maps[..., -border:, :] = 0
         maps[..., :border] = maps[..., -border:] = 0
 
 
-def _bin(
-    features: NDArray[np.float32], bins: int, border: int, group: int
-) -> tuple[NDArray[np.uint16], NDArray[np.float32], NDArray[np.int64]]:
-    """The bin of every pixel, the border set to zero, and how many pixels share it.
+def contributions(inner: NDArray[np.float32], zero: NDArray[np.int64], outside: int) -> NDArray[np.float32]:
+    """What a pixel in each bin adds to the map.
 
-    Channels are taken in groups, the last one filled up with channels of zeros.
+    Args:
+        inner: (bins, channels), how many pixels inside the border there are in each bin.
+        zero: (channels,), the bin that the border's pixels are in.
+        outside: how many pixels the border has.
 
     Returns:
-        codes: (groups, pixels), the bins of a group's channels as digits of base ``bins``;
-        counts: (bins, channels), how many pixels there are in each bin, the border's among them;
-        zero: (channels,), the bin of the value zero, where the border's pixels are.
+        (bins, channels) float32.
     """
-    channels, height, width = features.shape
-    size = height * width
-    rows, joint = -(-channels // group), bins**group
-    codes = np.empty((rows, size), np.uint16)
-    counts = np.empty((rows, joint), np.float32)  # exact: whole numbers far below 2**24
-    zero = np.zeros(rows * group, np.int64)
-    parts = _chunks(rows, group * size)
-    scratch = np.empty((parts[0].stop * group, height, width), np.float32)
-    for part in parts:
-        block = slice(part.start * group, min(part.stop * group, channels))
-        maps = scratch[: block.stop - block.start]
-        np.copyto(maps, features[block])
-        _zero_border(maps, border)
-        values = maps.reshape(-1, size)
-        low = values.min(axis=1)
-        span = values.max(axis=1) - low
-        scale = bins / np.maximum(span, _TINY)
-        zero[block] = np.minimum(np.clip(-low, 0, span) * scale, bins - 1)
-        if low.any():  # not so after a ReLU, whose zeros are the minimum already
-            values -= low[:, None]
-        taken = part.stop - part.start
-        digits = np.zeros((taken * group, size), np.uint8)
-        np.multiply(values, scale[:, None], out=digits[: len(values)], casting="unsafe")
-        digits -= digits == bins  # the last bin is closed
-        code = codes[part]
-        code[:] = digits[0::group]
-        for place in range(1, group):
-            code *= np.uint16(bins)
-            code += digits[place::group]
-        places = _indices(code, joint).ravel()
-        counts[part] = np.bincount(places, minlength=taken * joint).reshape(taken, joint)
-    return codes, _marginals(counts, bins, group), zero
-
-
-def _contributions(
-    counts: NDArray[np.float32], zero: NDArray[np.int64], size: int, inside: int
-) -> NDArray[np.float32]:
-    """What a pixel in each bin adds to the map, (bins, channels), from what ``_bin`` counted.
-
-    ``size`` pixels in all, ``inside`` of them inside the border.
-    """
-    inner = counts.copy()
-    inner[zero, np.arange(len(zero))] -= size - inside
+    counts = inner.copy()
+    counts[zero, np.arange(len(zero))] += outside
+    size = counts[:, 0].sum()
     rarity = -np.log(counts / size + np.float32(EPSILON))
+    # The rarest bin that is not empty gets one, the least rare zero.
     r = (rarity - rarity.min(axis=0)) * (counts > 0)
-    r /= np.maximum(r.max(axis=0), _TINY)
+    r /= np.maximum(r.max(axis=0), np.float32(TINY))
     r *= (1 - (r * counts).sum(axis=0) / size) ** 2
     q = r**2 * (inner > 0)
     top = q.max(axis=0)
     weight = (top - (q * inner).sum(axis=0) / size) ** 2
-    contributions: NDArray[np.float32] = weight * q / np.maximum(top, _TINY)
-    return contributions
+    each: NDArray[np.float32] = weight * q / np.maximum(top, np.float32(TINY))
+    return each
 
 
 def _marginals(joint: NDArray[np.float32], bins: int, group: int) -> NDArray[np.float32]:

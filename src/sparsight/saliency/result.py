@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -14,6 +14,23 @@ Map: TypeAlias = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
+class Channel:
+    """What one channel of a layer adds to a saliency map.
+
+    Attributes:
+        layer: name of the layer.
+        index: the channel's number in it, from 0.
+        share: fraction of the value of the saliency map at the point asked for, before any processing.
+        map: (h, w) float32 ≥ 0, what the channel adds to its layer's map, on the layer's own grid.
+    """
+
+    layer: str
+    index: int
+    share: float
+    map: Map
+
+
+@dataclass(frozen=True, eq=False)
 class SaliencyResult:
     """A saliency map and the stages it was made of.
 
@@ -22,12 +39,24 @@ class SaliencyResult:
         levels: level name → map in [0, 1] on the level's own grid, finest first; empty if a model has none.
         layers: layer name → map on the layer's own grid, before it was scaled; empty if a model has none.
         weights: layer name → its weight within its level.
+        level_weights: level name → its weight within the map; a level that is missing counts once.
+        layer_levels: layer name → the name of its level.
+        processing: what was done to the map after the model's own steps, in order, one phrase each; empty
+            when nothing was.
+        image: the picture that the map is of, H×W×3 uint8 RGB, not a copy; None if the model does not say.
+        strongest: ``strongest(x, y, count)`` gives the channels that add most to the map at a pixel, most
+            first; it runs the network again. None if a model has no channels.
     """
 
     map: Map
     levels: Mapping[str, Map] = field(default_factory=dict)
     layers: Mapping[str, Map] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
+    level_weights: Mapping[str, float] = field(default_factory=dict)
+    layer_levels: Mapping[str, str] = field(default_factory=dict)
+    processing: tuple[str, ...] = ()
+    image: NDArray[np.uint8] | None = None
+    strongest: Callable[[int, int, int], list[Channel]] | None = None
 
     def enlarged_levels(self) -> dict[str, Map]:
         """The levels at the image's size, to be looked at."""
