@@ -17,7 +17,7 @@ from sparsight.prune import Selector, datasets, explain, select_inputs
 
 pytestmark = pytest.mark.real
 
-EPOCHS = 4
+EPOCHS = 5
 SEEDS = 3
 REMOVED = 0.5
 TOLERATED = 0.15
