@@ -16,6 +16,7 @@ from sparsight.app.assets_cmd import assets_app
 from sparsight.app.identity_cmd import identity_app
 from sparsight.app.prune_cmd import prune_app
 from sparsight.app.saliency_cmd import saliency_app
+from sparsight.app.track_cmd import track_app
 from sparsight.app.watch_cmd import demo, watch
 
 app = typer.Typer(
@@ -32,6 +33,7 @@ app.command()(watch)
 app.add_typer(saliency_app, name="saliency")
 app.add_typer(prune_app, name="prune")
 app.add_typer(identity_app, name="identity")
+app.add_typer(track_app, name="track")
 app.add_typer(assets_app, name="assets")
 
 

@@ -20,6 +20,7 @@ METRICS: dict[str, str] = {
     "hota": "sparsight.track.metrics.hota",
     "clear": "sparsight.track.metrics.clear",
     "identity": "sparsight.track.metrics.identity",
+    "longterm": "sparsight.track.metrics.longterm",
 }
 """Metric name → module with ``score(pairs)`` and ``combine(sequences)``."""
 
@@ -51,7 +52,7 @@ def evaluate(
 
     Returns:
         For each metric its values by the names that ``trackeval`` gives them, with which they agree to 1e-9:
-        ``["hota"]["HOTA"]`` (19 thresholds; quote the mean), ``["clear"]["MOTA"]``...
+        ``["hota"]["HOTA"]`` (19 thresholds; quote the mean), ``["clear"]["MOTA"]`` and so on.
         Of folders, those of all sequences together, and under ``"sequences"`` those of each, by name.
 
     Raises:
@@ -59,8 +60,8 @@ def evaluate(
             twice in a frame, frames behind the end of the sequence, or sequences without a result.
     """
     modules = {name: resolve(lookup("metric", name, METRICS)) for name in metrics}
-    if not _is_folder(gt):
-        if _is_folder(pred):
+    if not is_folder(gt):
+        if is_folder(pred):
             raise SparsightError(f"{pred} is a folder, but {gt} is a file: give two files or two folders.")
         compared = compare_sources(gt, pred, benchmark=benchmark, visibility=visibility, length=length)
         return {name: module.score(compared) for name, module in modules.items()}
@@ -158,6 +159,7 @@ def find_sequences(gt: Source, pred: Source) -> dict[str, tuple[Path, Path]]:
 
 
 def _known(folder: Path) -> _Folder:
+    results: dict[str, tuple[str, ...]]
     if (folder / _GT_MAP).is_file():
         truth = read_map(folder / _GT_MAP)
         results = {name: (f"result_{path.name}", f"{name}.txt", path.name) for name, path in truth.items()}
@@ -175,7 +177,8 @@ def _known(folder: Path) -> _Folder:
     return _Folder(truth, results)
 
 
-def _is_folder(source: Source) -> bool:
+def is_folder(source: Source) -> bool:
+    """Whether a source is a folder of sequences."""
     return isinstance(source, (str, Path)) and Path(source).is_dir()
 
 

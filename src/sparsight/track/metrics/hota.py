@@ -89,7 +89,7 @@ def _alignment(pairs: Pairs) -> NDArray[np.float64]:
     return alignment
 
 
-def _passing(cells: NDArray[np.float64]) -> NDArray[np.float64]:
+def _passing(cells: NDArray[Any]) -> NDArray[np.float64]:
     """From sums over what passes just n thresholds (last axis: n = 0..19), those of what passes each."""
     sums: NDArray[np.float64] = cells[..., :0:-1].cumsum(axis=-1)[..., ::-1]
     return sums

@@ -18,6 +18,7 @@ from sparsight.registry import lookup
 from sparsight.track.associate import assign
 from sparsight.track.formats import Table
 from sparsight.track.formats.pyppbox import answers, corners
+from sparsight.track.metrics.evaluation import find_sequences, is_folder
 from sparsight.track.metrics.labels import Source, load
 
 OFFLINE_SPREAD, ONLINE_SPREAD = 5.0, 16.0
@@ -95,16 +96,30 @@ def evaluate(
         spread: the largest difference between coordinates, in pixels.
 
     Returns:
-        ``wrong``, ``missed``, ``fault``, ``total``, ``score`` and ``own_score``.
+        ``wrong``, ``missed``, ``fault``, ``total``, ``score`` and ``own_score``; of folders, those of all
+        sequences together, and under ``"sequences"`` those of each.
 
     Raises:
         SparsightError: a file cannot be read or is malformed, the ground truth is empty, or the preset is
             unknown.
     """
+    if not is_folder(gt):
+        return _tally(gt, pred, preset, spread).as_dict()
+    tallies = {
+        name: _tally(truth, result, preset, spread)
+        for name, (truth, result) in find_sequences(gt, pred).items()
+    }
+    together = sum(tallies.values(), Tally()).as_dict()
+    return together | {"sequences": {name: tally.as_dict() for name, tally in tallies.items()}}
+
+
+def _tally(gt: Source, pred: Source, preset: str, spread: float) -> Tally:
+    if is_folder(pred):
+        raise SparsightError(f"{pred} is a folder, but {gt} is a file: give two files or two folders.")
     truth = people(load(gt, "the ground truth"))
     if not len(truth):
         raise SparsightError(f"{gt} holds nobody: a score needs ground truth.")
-    return count(truth, people(load(pred, "the result")), preset=preset, spread=spread).as_dict()
+    return count(truth, people(load(pred, "the result")), preset=preset, spread=spread)
 
 
 def people(table: Table) -> People:
@@ -132,7 +147,7 @@ def count(truth: People, result: People, *, preset: str, spread: float) -> Tally
     cuts = np.unique(np.searchsorted(ends, np.arange(_BLOCK, ends[-1] if len(ends) else 0, _BLOCK)))
     for block in np.split(frames, cuts):
         if len(block):
-            tally += _count_block(*(_between(part, block) for part in (truth, result)), arithmetic, spread)
+            tally += _count_block(_between(truth, block), _between(result, block), arithmetic, spread)
     return tally
 
 

@@ -1,0 +1,206 @@
+"""``sparsight track``: follow people without knowing them, and say how good tracks are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+track_app = typer.Typer(help="Tracks alone: make them, evaluate them, convert them.", no_args_is_help=True)
+
+Out = Annotated[Path, typer.Option(help="Folder for the results; made if it is not there.", metavar="DIR")]
+
+
+@track_app.command()
+def run(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Video file, folder of pictures, camera number, rtsp:// or http:// address, or a "
+            "MOTChallenge text file of detections.",
+            metavar="SOURCE",
+            show_default=False,
+        ),
+    ],
+    detector: Annotated[
+        str, typer.Option(help="What finds people; text files need none.", metavar="NAME")
+    ] = "ssdlite",
+    tracker: Annotated[
+        str, typer.Option(help="What follows them from frame to frame.", metavar="NAME")
+    ] = "sort",
+    every: Annotated[int, typer.Option(min=1, help="Process each Nth frame only.", metavar="N")] = 1,
+    max_frames: Annotated[
+        int | None,
+        typer.Option(
+            "--max-frames", min=1, help="Stop after so many frames.", metavar="N", show_default=False
+        ),
+    ] = None,
+    out: Out = Path("out"),
+    device: Annotated[str, typer.Option(help="Where the network runs.", metavar="auto|cpu|cuda")] = "auto",
+) -> None:
+    """Detect and track, and write DIR/tracks.txt (MOTChallenge).
+
+    Nobody is known again and nothing is drawn: this is for measuring. To watch people, see "sparsight watch".
+
+    Examples:
+
+      sparsight track run street.mp4 --detector yolox
+
+      sparsight track run PETS09-S2L1/det/det.txt --tracker sort
+    """
+    from sparsight.app.track_run import track_source
+
+    result = track_source(
+        source,
+        out,
+        detector=detector,
+        tracker=tracker,
+        every=every,
+        max_frames=max_frames,
+        device=device,
+    )
+    rate = result.frames / result.seconds if result.seconds else 0.0
+    typer.echo(
+        f"{result.tracks} tracks in {result.frames} frames, {result.seconds:.1f} s ({rate:.1f} frames/s)"
+    )
+    typer.echo(result.path)
+    if result.interrupted is not None:
+        raise typer.Exit(128 + result.interrupted)
+
+
+@track_app.command(name="eval")
+def evaluate(
+    gt: Annotated[
+        Path,
+        typer.Option(
+            help="Ground truth: a file, or a folder of sequences.", metavar="FILE|DIR", show_default=False
+        ),
+    ],
+    pred: Annotated[
+        Path,
+        typer.Option(
+            help="Results: a file, or a folder with one each.", metavar="FILE|DIR", show_default=False
+        ),
+    ],
+    metrics: Annotated[
+        str, typer.Option(help="Which: hota, clear, identity, longterm.", metavar="NAME,...")
+    ] = "hota,clear,identity",
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="Score names as PoseTReID does instead: pyppbox3 (the papers) or pyppbox4.",
+            metavar="NAME",
+            show_default=False,
+        ),
+    ] = None,
+    spread: Annotated[
+        float, typer.Option(min=0, help="With a preset: largest difference of coordinates.", metavar="PIXELS")
+    ] = 5,
+    benchmark: Annotated[
+        str,
+        typer.Option(help="What counts: auto, mot15, mot16, mot17, mot20, kitti.", metavar="NAME"),
+    ] = "auto",
+    visibility: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="People seen less than this do not count.", metavar="SHARE"),
+    ] = 0,
+    fps: Annotated[
+        float,
+        typer.Option(help="Frames per second, for absences in the report.", metavar="N"),
+    ] = 25,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", help="Write all values to this file.", metavar="OUT", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write evaluation.html (tables and plots) and evaluation.json here.",
+            metavar="DIR",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Score results against ground truth.
+
+    Files may be MOTChallenge, PoseTReID (pyppbox), KITTI tracking or CSV; a folder of ground truth holds
+    SEQUENCE/gt/gt.txt, SEQUENCE.txt, or a gt_map.txt. Values agree with trackeval's.
+
+    Examples:
+
+      sparsight track eval --gt MOT15/train --pred out --metrics hota,clear,identity --out report
+
+      sparsight track eval --gt gta.mp4.txt --pred result_gta.mp4.txt --preset pyppbox3 --spread 5
+    """
+    import json
+
+    from rich.console import Console
+
+    from sparsight.app.outputs import check_folder
+    from sparsight.app.track_report import as_json, table_of, write_report
+    from sparsight.files import write_text
+    from sparsight.track.metrics import evaluate as score
+    from sparsight.track.metrics import pyppbox
+
+    for path, option in ((out, "--out"), (None if json_file is None else json_file.parent, "--json")):
+        if path is not None:
+            check_folder(path, option)
+    _refuse_overwriting(json_file, (gt, pred))
+    values: dict[str, Any]
+    if preset is not None:
+        values = pyppbox.evaluate(gt, pred, preset=preset, spread=spread)
+    else:
+        names = [name.strip() for name in metrics.split(",") if name.strip()]
+        values = score(gt, pred, names, benchmark=benchmark, visibility=visibility)
+    console = Console()
+    console.print(table_of(values))
+    text = json.dumps(as_json(values), indent=2, ensure_ascii=False) + "\n"
+    if json_file is not None:
+        write_text(json_file, text)
+    if out is not None:
+        write_text(out / "evaluation.json", text)
+        console.print(
+            str(write_report(out, values, gt=gt, pred=pred, fps=fps)), soft_wrap=True, highlight=False
+        )
+
+
+@track_app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="File to read.", metavar="SOURCE", show_default=False)],
+    target: Annotated[Path, typer.Argument(help="File to write.", metavar="TARGET", show_default=False)],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to", help="Its format: mot, pyppbox, kitti, csv.", metavar="NAME", show_default=False
+        ),
+    ],
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from", help="Format of SOURCE.", metavar="NAME", show_default="told from its first line"
+        ),
+    ] = None,
+) -> None:
+    """Convert labelled boxes from one format to another.
+
+    What the new format cannot hold is said; CSV holds everything.
+    """
+    from sparsight.app.outputs import check_folder
+    from sparsight.track import formats
+
+    check_folder(target.parent, "TARGET")
+    _refuse_overwriting(target, (source,))
+    done = formats.convert(source, target, to, format=from_)
+    typer.echo(f"{done.rows} rows in {target}")
+    if done.left_out:
+        typer.echo(f"left out, since {to} does not hold them: {', '.join(done.left_out)}", err=True)
+    if done.rounded:
+        typer.echo(f"{done.rounded} boxes were rounded to whole pixels", err=True)
+
+
+def _refuse_overwriting(target: Path | None, inputs: tuple[Path, ...]) -> None:
+    from sparsight.errors import SparsightError
+
+    if target is not None and target.resolve() in {path.resolve() for path in inputs}:
+        raise SparsightError(f"{target} would be overwritten by the result: choose another file.")
