@@ -6,14 +6,15 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from sparsight.errors import SparsightError
 from sparsight.saliency.metrics.case import Case, case
 from sparsight.saliency.metrics.plane import Array, Indices
 
 CELL = 32
-_NEAREST = 8
+_FIRST, _MORE = 6, 3  # arcs from each place to begin with, and to add at a time
+_SMALL = 32  # cells of a grid that is solved without a guess
 
 
 def score_emd(given: Case) -> float:
@@ -64,8 +65,17 @@ def optimal_cost(first: Array, second: Array) -> float:
     """The cost of the optimal transport between two H×W distributions, distances in cells.
 
     Mass that both have in a cell stays (the distance is a metric). Of the rest a linear program is solved
-    over the arcs between near cells, and arcs that its prices show to be worth using are added until there
-    are none: the result is the optimum over all arcs.
+    over few arcs, and arcs that its prices show to be worth using are added until there are none: the result
+    is the optimum over all arcs. The first arcs are those that the prices on a coarser grid make cheap.
+    """
+    return _optimum(first, second)[0]
+
+
+def _optimum(first: Array, second: Array) -> tuple[float, Array]:
+    """The cost of the optimal transport, and a potential on the grid that it follows (H×W, in cells).
+
+    The potential is the optimum of Kantorovich's dual problem: it falls nowhere by more than the distance,
+    and along the arcs that carry mass by exactly that.
     """
     # SciPy's optimisers take a quarter of a second to import.
     from scipy.optimize import linprog
@@ -75,22 +85,20 @@ def optimal_cost(first: Array, second: Array) -> float:
     sources, sinks = np.flatnonzero(surplus > 0), np.flatnonzero(surplus < 0)
     moved = float(surplus[sources].sum())
     if not len(sources) or not len(sinks) or moved < 1e-12:
-        return 0.0
+        return 0.0, np.zeros(first.shape)
     supply = surplus[sources] / moved
     demand = surplus[sinks] / surplus[sinks].sum()
     rows, columns = np.divmod(np.arange(first.size), first.shape[1])
-    cost = np.hypot(
-        rows[sources][:, None] - rows[sinks][None, :], columns[sources][:, None] - columns[sinks][None, :]
-    )
+    far = np.hypot(rows[:, None] - rows[sinks][None, :], columns[:, None] - columns[sinks][None, :])
+    cost = far[sources]
     count, others = cost.shape
     # The solver's tolerances are absolute: let a typical amount be about one.
     amounts = np.concatenate([supply, demand]) * (count + others)
+    guess = _guess(first, second).ravel()
+    dear = cost - guess[sources][:, None] + guess[sinks][None, :]
     chosen = np.zeros(cost.shape, dtype=bool)
     chosen[_staircase(supply, demand)] = True
-    near = np.argpartition(cost, min(_NEAREST, others - 1), axis=1)[:, :_NEAREST]
-    np.put_along_axis(chosen, near, True, axis=1)
-    near = np.argpartition(cost, min(_NEAREST, count - 1), axis=0)[:_NEAREST]
-    np.put_along_axis(chosen, near, True, axis=0)
+    chosen |= _lowest(dear, _FIRST)
     while True:
         start, end = np.nonzero(chosen)
         arcs = np.arange(len(start))
@@ -98,20 +106,43 @@ def optimal_cost(first: Array, second: Array) -> float:
             (np.ones(2 * len(arcs)), (np.concatenate([start, count + end]), np.concatenate([arcs, arcs]))),
             shape=(count + others, len(arcs)),
         )
-        # The stubs know dense matrices only.
-        solved: Any = linprog(cost[start, end], A_eq=balance, b_eq=amounts, method="highs")  # type: ignore[call-overload]
+        # Presolving takes as long as solving here. The stubs know dense matrices only.
+        solved: Any = linprog(  # type: ignore[call-overload]
+            cost[start, end], A_eq=balance, b_eq=amounts, method="highs-ds", options={"presolve": False}
+        )
         if solved.status != 0:
             raise SparsightError(f"the earth mover's distance could not be computed: {solved.message}")
         prices = solved.eqlin.marginals
         reduced = cost - prices[:count, None] - prices[None, count:]
         reduced[chosen] = 0.0
-        worth = np.zeros(cost.shape, dtype=bool)
-        np.put_along_axis(worth, reduced.argmin(axis=1)[:, None], True, axis=1)
-        np.put_along_axis(worth, reduced.argmin(axis=0)[None, :], True, axis=0)
-        worth &= reduced < -1e-9
+        worth = _lowest(reduced, _MORE) & (reduced < -1e-9)
         if not worth.any():
-            return float(solved.fun) / (count + others) * moved
+            return float(solved.fun / (count + others) * moved), (far - prices[count:]).min(axis=1).reshape(
+                first.shape
+            )
         chosen |= worth
+
+
+def _guess(first: Array, second: Array) -> Array:
+    """The potential of the optimum on a grid half as fine, drawn on this one; zero on a small grid."""
+    height, width = first.shape
+    if first.size <= _SMALL:
+        return np.zeros(first.shape)
+    coarse = ((width + 1) // 2, (height + 1) // 2)
+    less, other = (cv2.resize(mass, coarse, interpolation=cv2.INTER_AREA) for mass in (first, second))
+    potential = _optimum(less / less.sum(), other / other.sum())[1]
+    return np.asarray(2 * cv2.resize(potential, (width, height), interpolation=cv2.INTER_LINEAR), np.float64)
+
+
+def _lowest(values: Array, count: int) -> NDArray[np.bool_]:
+    """Where the lowest so many of each row, and of each column, are."""
+    lowest = np.zeros(values.shape, dtype=bool)
+    for axis, size in ((1, values.shape[1]), (0, values.shape[0])):
+        if count >= size:
+            return np.ones(values.shape, dtype=bool)
+        order = np.argpartition(values, count, axis=axis)
+        np.put_along_axis(lowest, order[:, :count] if axis else order[:count], True, axis=axis)
+    return lowest
 
 
 def _staircase(supply: Array, demand: Array) -> tuple[Indices, Indices]:
