@@ -10,7 +10,7 @@ import numpy as np
 from sparsight.saliency.assess.agreement import SAME, Agreement, PerImage, Ranking
 from sparsight.saliency.assess.effects import Effect, PropertyEffects
 from sparsight.saliency.assess.mixing import ENOUGH, Mixing
-from sparsight.saliency.assess.statistics import ALPHA, adjust, magnitude
+from sparsight.saliency.assess.statistics import ALPHA, Values, adjust, magnitude
 from sparsight.saliency.assess.tables import FIXATIONS, REGIONS, Scores
 from sparsight.saliency.assess.wording import (
     agreement_word,
@@ -36,6 +36,13 @@ _COPIES = 0.95
 """Two metrics that correlate so much say the same."""
 
 _GOES_WITH = 0.5
+
+_CONTRASTS = 0.3
+"""Where no metric belongs to a component, those that load so much say what it sets against what."""
+
+_NOT_INDEPENDENT = (
+    "Metrics share maps and formulas, so they are no independent judges: take p as a guide, W as the finding."
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,7 @@ def of_agreement(scores: Scores, found: Agreement) -> list[Conclusion]:
             ]
             if rankings:
                 conclusions.append(_leader(scores.models, name, truth, rankings))
+    told = False
     for truth, agreed in found.concordance.items():
         if truth == "all" and len(found.concordance) == 2:
             continue  # it is the other one
@@ -76,10 +84,10 @@ def of_agreement(scores: Scores, found: Agreement) -> list[Conclusion]:
                     f"{whose} agree {agreement_word(agreed.w)} on the order of the models.",
                     f"Kendall's W = {number(agreed.w)}, permutation {p_text(agreed.p)}, {agreed.judges} "
                     f"rankings of {agreed.things} models.",
-                    sentence(agreed.caution)
-                    or "Metrics share maps and formulas: judges that are not independent make p a guide.",
+                    sentence(agreed.caution) or ("" if told else _NOT_INDEPENDENT),
                 )
             )
+            told = True
     groups = [
         [_row_name(scores, found.rankings[index]) for index in np.flatnonzero(found.groups == group)]
         for group in np.unique(found.groups)
@@ -170,23 +178,15 @@ def of_mixing(scores: Scores, found: Mixing) -> list[Conclusion]:
     ]
     for index in range(parts.kept):
         loading = parts.loadings[:, index]
-        strong = [int(which) for which in np.argsort(-np.abs(loading)) if abs(loading[which]) >= _LOADS]
-        claim = (
-            f"Component {index + 1} stands for {listed([metrics[which] for which in strong])}."
-            if strong
-            else f"Component {index + 1} belongs to no metric in particular."
-        )
-        against = [metrics[which] for which in strong if loading[which] < 0]
-        if against:
-            claim = f"{claim[:-1]}; {listed(against)} point{'s' * (len(against) == 1)} the other way."
-        shown = strong or [int(np.abs(loading).argmax())]
+        order = [int(which) for which in np.argsort(-np.abs(loading), kind="stable")]
+        strong = [which for which in order if abs(loading[which]) >= _LOADS]
         conclusions.append(
             Conclusion(
                 METRICS,
-                claim,
+                _component(index, metrics, loading, strong, parts.rotated),
                 f"{parts.loading_explained[index]:.0%} of the variance"
                 f"{' after varimax' if parts.rotated else ''}; loadings "
-                + ", ".join(f"{metrics[which]} {number(loading[which])}" for which in shown[:6])
+                + ", ".join(f"{metrics[which]} {number(loading[which])}" for which in order[:6])
                 + ".",
             )
         )
@@ -424,6 +424,25 @@ def _confounds(found: PropertyEffects) -> str:
         if abs(rho[index]) >= _GOES_WITH
     ]
     return f"Properties go together, so that their effects mix: {listed(pairs)}." if pairs else ""
+
+
+def _component(
+    index: int, metrics: Sequence[str], loading: Values, strong: Sequence[int], rotated: bool
+) -> str:
+    """What a component stands for."""
+    head = f"Component {index + 1}"
+    order = np.argsort(-np.abs(loading), kind="stable")
+    least = _LOADS if strong else _CONTRASTS
+    up = [metrics[which] for which in order if loading[which] >= least]
+    down = [metrics[which] for which in order if loading[which] <= -least]
+    if len(up) == len(metrics) and len(metrics) > 2:
+        return f"{head} is what all {len(metrics)} metrics have in common."
+    if up and down:
+        hint = "" if rotated else " (--varimax would give each a component of its own)"
+        return f"{head} sets {listed(up)} against {listed(down)}{hint}."
+    if strong:
+        return f"{head} stands for {listed(up or down)}."
+    return f"{head} belongs to no metric in particular."
 
 
 def _mixed_order(scores: Scores, found: Mixing, metrics: Sequence[str], caution: str) -> Conclusion:
