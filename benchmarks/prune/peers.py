@@ -39,7 +39,7 @@ def ours(scope: str, round_to: str | int | None) -> Prune:
         ) as sparsifier:
             sparsifier.mask()
         found.silence(model)  # as the peers do, whose channels are cut off with what they still say
-        return shrink(model, example).model
+        return shrink(model, example, found=found).model
 
     return prune
 

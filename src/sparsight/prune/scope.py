@@ -46,6 +46,11 @@ def per_block(
     return normalise(AGGREGATIONS[aggregation](gathered, sizes))
 
 
+def no_scores(blocks: Blocks) -> Tensor:
+    """What ``per_block`` gives for scores that are all zero."""
+    return torch.zeros(blocks.count * (1 if blocks.keep is None else math.prod(blocks.tile)))
+
+
 def _none(scores: Tensor) -> Tensor:
     return scores
 

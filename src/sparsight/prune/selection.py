@@ -88,6 +88,8 @@ def _named(layers: Layers, known: Mapping[str, nn.Module]) -> list[str]:
 
 
 def _matching(pattern: str, known: Mapping[str, nn.Module]) -> list[str]:
+    if pattern in known and not set(pattern) & set("*?["):
+        return [pattern]
     names = [name for name in known if name == pattern or fnmatchcase(name, pattern)]
     if not names:
         near = difflib.get_close_matches(pattern, known, n=1, cutoff=0.5)

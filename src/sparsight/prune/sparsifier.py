@@ -20,6 +20,8 @@ from sparsight.prune import granularity as granularities
 from sparsight.prune import schedules
 from sparsight.prune import scope as scopes
 from sparsight.prune.criteria import CRITERIA, GATHERERS, PREPARED, Batches, Criterion, Loss
+from sparsight.prune.criteria.criterion import arguments, moved
+from sparsight.prune.finite import first_not_finite
 from sparsight.prune.granularity import Granularity
 from sparsight.prune.layer import LayerState, new_state
 from sparsight.prune.selection import Layers, checked_sparsity, chosen_layers, coupled_units, unwrapped
@@ -234,7 +236,7 @@ class Sparsifier:
                     f"shape {tuple(state.mask.shape)}."
                 )
             with torch.no_grad():
-                weight.masked_fill_(~state.mask.to(weight.device), 0)
+                weight.masked_fill_(~_compact(state.mask).to(weight.device), 0)
 
     def report(self) -> SparsityReport:
         """How sparse each layer is, and what the schedule asks for."""
@@ -301,7 +303,7 @@ class Sparsifier:
 
     def remove(self) -> None:
         """Bake the masks in and let go of the model: masked weights are zero, no hook is left."""
-        self.apply(self._model)
+        self._hold()
         for handle in self._handles:
             handle.remove()
         self._handles = []
@@ -356,8 +358,8 @@ class Sparsifier:
             for index in members:
                 blocks = self._blocks[index]
                 mask = blocks.spread(kept) if blocks.keep is None else blocks.scatter(kept)
-                self._states[index].mask = mask.contiguous()
-        _agree([state.mask for state in self._states])
+                self._states[index].mask = mask
+        _agree(self._states)
 
     def _unit(self, members: Sequence[int]) -> scopes.Unit:
         # Within one layer alone there is nothing to make comparable.
@@ -381,11 +383,14 @@ class Sparsifier:
 
     def _take(self) -> None:
         """Keep the masks ready to multiply with, laid out in memory as the weights are, and do so."""
-        self._partial = [
-            (state.module, torch.empty_like(state.weight).copy_(state.mask))
-            for state in self._states
-            if not bool(state.mask.all())
-        ]
+        self._partial = []
+        for state in self._states:
+            mask = _compact(state.mask)
+            if bool(mask.all()):
+                continue
+            whole = mask.shape == state.mask.shape
+            factor = torch.empty_like(state.weight).copy_(mask) if whole else mask.to(state.weight.dtype)
+            self._partial.append((state.module, factor))
         self._hold()
 
     @torch.no_grad()
@@ -469,9 +474,9 @@ class Sparsifier:
         try:
             with _evaluating(self._model), torch.set_grad_enabled(backward):
                 for inputs, targets in batches:
-                    outputs = self._model(*inputs) if isinstance(inputs, tuple) else self._model(inputs)
+                    outputs = self._model(*arguments(inputs, weights[0].device))
                     if backward and self._loss is not None:
-                        loss = self._loss(outputs, targets)
+                        loss = self._loss(outputs, moved(targets, weights[0].device))
                         gradients = torch.autograd.grad(loss, weights, allow_unused=True)
                         for state, gradient in zip(self._states, gradients, strict=True):
                             if gradient is not None:
@@ -523,12 +528,10 @@ class Sparsifier:
                 raise SparsightError(f"{names} lose the same channels, so they need the same sparsity.")
 
     def _check_finite(self) -> None:
-        # The extremes of a weight with a NaN are NaN: one pass, and one wait for a GPU.
-        extremes = [torch.stack(torch.aminmax(state.weight)).float() for state in self._states]
-        finite = torch.stack(extremes).isfinite().all(1).tolist()
-        if not all(finite):
+        wrong = first_not_finite(state.weight for state in self._states)
+        if wrong is not None:
             raise SparsightError(
-                f"layer {self._states[finite.index(False)].name!r} has NaN or infinite weights: the training "
+                f"layer {self._states[wrong].name!r} has NaN or infinite weights: the training "
                 "diverged, or the file is damaged."
             )
 
@@ -540,7 +543,7 @@ class Sparsifier:
         slack = 1e-9
         if self._choose is scopes.across:
             units = [
-                scopes.protected(scopes.per_block(torch.zeros(blocks[0].shape), blocks[0]), blocks)
+                scopes.protected(scopes.no_scores(blocks[0]), blocks)
                 for blocks in ([self._blocks[index] for index in members] for members in self._units)
             ]
             most = min(most, scopes.reachable(units, self._round_to))
@@ -571,16 +574,25 @@ def _loaded(
     return torch.from_numpy(bits).view(state.mask.shape).to(device), initial, previous, gathered
 
 
-def _agree(masks: Sequence[Tensor]) -> None:
+def _compact(mask: Tensor) -> Tensor:
+    """A mask with size 1 along the axes along which it is one value in memory, as where whole filters go."""
+    for axis, stride in enumerate(mask.stride()):
+        if stride == 0:
+            mask = mask.narrow(axis, 0, 1)
+    return mask
+
+
+def _agree(states: Sequence[LayerState]) -> None:
     """With several processes, take the masks of rank 0 everywhere."""
     distributed = torch.distributed
     if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
         return
+    masks = [_compact(state.mask) for state in states]
     packed = torch.cat([mask.flatten() for mask in masks]).to(torch.uint8)
     distributed.broadcast(packed, 0)
     pieces = torch.split(packed, [mask.numel() for mask in masks])
-    for mask, piece in zip(masks, pieces, strict=True):
-        mask.copy_(piece.view(mask.shape))
+    for state, mask, piece in zip(states, masks, pieces, strict=True):
+        state.mask = piece.view(mask.shape).bool().expand(state.mask.shape)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from sparsight.errors import SparsightError
-from sparsight.prune.criteria.criterion import Batches, Loss
+from sparsight.prune.criteria.criterion import Batches, Loss, arguments, moved
 from sparsight.prune.layer import LayerState
 
 
@@ -134,26 +134,10 @@ def _losses(
         # Copies of the buffers: a batch norm in training mode writes to its own.
         held = {name: value.detach() for name, value in model.named_parameters()}
         held |= {name: value.clone() for name, value in model.named_buffers()}
-        outputs = functional_call(model, held | _named(states, weights), _arguments(inputs, device))
-        yield loss(outputs, _moved(targets, device))
+        outputs = functional_call(model, held | _named(states, weights), arguments(inputs, device))
+        yield loss(outputs, moved(targets, device))
     if empty:
         raise SparsightError(f"{needs} at least one batch.")
-
-
-def _moved(value: Any, device: torch.device) -> Any:
-    if isinstance(value, Tensor):
-        return value.to(device)
-    if isinstance(value, Mapping):
-        return {key: _moved(part, device) for key, part in value.items()}
-    if isinstance(value, (tuple, list)):
-        return type(value)(_moved(part, device) for part in value)
-    return value
-
-
-def _arguments(inputs: Any, device: torch.device) -> tuple[Any, ...]:
-    return tuple(
-        _moved(part, device) for part in (inputs if isinstance(inputs, (tuple, list)) else (inputs,))
-    )
 
 
 def _ones(model: nn.Module, batches: Batches | None, device: torch.device) -> tuple[Any, ...]:
@@ -161,7 +145,7 @@ def _ones(model: nn.Module, batches: Batches | None, device: torch.device) -> tu
     for inputs, _ in batches or ():
         return tuple(
             torch.ones_like(part[:1], dtype=torch.float64) if torch.is_floating_point(part) else part[:1]
-            for part in _arguments(inputs, device)
+            for part in arguments(inputs, device)
         )
     shape = getattr(model, "input_shape", None)
     if shape is None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from sparsight.errors import SparsightError
@@ -87,3 +88,19 @@ def over_weights(per_filter: Tensor, state: LayerState) -> Tensor:
     """Spread one score per filter, (O,), over the filters' weights: a view shaped like the weight."""
     weight = state.weight
     return per_filter.to(weight.dtype).view(-1, *[1] * (weight.dim() - 1)).expand_as(weight)
+
+
+def moved(value: Any, device: torch.device) -> Any:
+    """Tensors in nested tuples, lists and mappings, on ``device``; all else as it is."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, Mapping):
+        return {key: moved(part, device) for key, part in value.items()}
+    if isinstance(value, (tuple, list)):
+        return type(value)(moved(part, device) for part in value)
+    return value
+
+
+def arguments(inputs: Any, device: torch.device) -> tuple[Any, ...]:
+    """The inputs of ``Batches`` as a model takes them, on its device."""
+    return tuple(moved(part, device) for part in (inputs if isinstance(inputs, (tuple, list)) else (inputs,)))

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from sparsight.prune.layer import prunable_layers
 from sparsight.prune.profiling import sample_inputs
+from sparsight.prune.shrinking.slots import zero_rows
 from sparsight.prune.shrinking.solving import Rules, Solver
-from sparsight.prune.shrinking.surgery import layers, ready
-from sparsight.prune.shrinking.tracing import Tracer
+from sparsight.prune.shrinking.surgery import held, layers, ready
+from sparsight.prune.shrinking.tracing import Contraction, Trace, Tracer
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,10 @@ class Coupling:
     coupled: tuple[tuple[str, ...], ...]
     _channels: dict[str, Tensor] = field(repr=False)
     _voices: dict[str, Tensor] = field(repr=False)
+    _trace: Trace = field(repr=False)
+    _classes: Tensor = field(repr=False)
+    _pinned: Tensor = field(repr=False)
+    _shapes: dict[str, torch.Size] = field(repr=False)
 
     def silence(self, model: nn.Module) -> int:
         """Make channels whose filters are all zero give zero: their biases, and scales and shifts of norms.
@@ -49,28 +54,73 @@ class Coupling:
         dead, silent = self._dead(model)
         with torch.no_grad():
             for name, indices in self._indices(dead).items():
-                parameters[name][indices.to(parameters[name].device)] = 0
+                parameters[name].index_fill_(0, indices.to(parameters[name].device), 0)
         return silent
 
     def voices(self, model: nn.Module) -> dict[str, Tensor]:
         """What ``silence`` would set to zero: name of a bias, scale or shift → indices (n,) int64, n > 0."""
         return self._indices(self._dead(model)[0])
 
+    def trace_of(self, model: nn.Module) -> Trace | None:
+        """What a run of ``model`` would tell now, where that can be known without one; else None.
+
+        It can where the only channels that do not follow the input are those of filters that are zero, and
+        all of these were silenced: then they are zero all the way, and nothing else is constant.
+
+        Args:
+            model: the network that this was made from, or a copy of it, with other weights.
+        """
+        tensors = held(model)
+        if not self._trace.quiet or {name: tensor.shape for name, tensor in tensors.items()} != self._shapes:
+            return None
+        contractions = {
+            name: replace(c, weight=tensors[name]) for name, c in self._trace.contractions.items()
+        }
+        depthwise = {name: tensors[name] for name in self._trace.depthwise}
+        zero = torch.cat([*(c.zero for c in contractions.values()), *map(zero_rows, depthwise.values())])
+        slots = [c.outs for c in contractions.values()] + [self._trace.axes[name, 0] for name in depthwise]
+        classes = self._classes[torch.cat(slots)]
+        silent = torch.zeros_like(self._pinned)
+        silent[classes[zero]] = True
+        silent[classes[~zero]] = False
+        silent &= ~self._pinned
+        if not torch.equal(silent[classes], zero):
+            return None
+        if any(tensors[name].detach()[silent[indices]].any() for name, indices in self._voices.items()):
+            return None
+        silent = silent[self._classes]
+        made: dict[str, Contraction] = {}
+        for name, contraction in contractions.items():
+            lost = silent[contraction.ins]
+            if not torch.equal(contraction.reading(~lost.reshape(contraction.groups, -1)), ~contraction.zero):
+                return None  # a filter that reads nothing but zeros
+            contraction.constants = torch.where(lost, 0.0, torch.nan).double()
+            made[name] = contraction
+        return replace(self._trace, contractions=made, depthwise=depthwise)
+
     def _dead(self, model: nn.Module) -> tuple[Tensor, int]:
-        """Classes of the channels whose filters are all zero, and how many channels that is."""
+        """Per class, whether all filters of its channels are zero; and how many filters are."""
         modules = dict(model.named_modules())
-        alive: set[int] = set()
-        known: set[int] = set()
-        silent = 0
-        for name, classes in self._channels.items():
-            lives = modules[name].get_parameter("weight").detach().flatten(1).any(1).cpu()
-            alive.update(classes[lives].tolist())
-            known.update(classes.tolist())
-            silent += int((~lives).sum())
-        return torch.tensor(sorted(known - alive), dtype=torch.int64), silent
+        if not self._channels:
+            return torch.zeros(0, dtype=torch.bool), 0
+        zero = torch.cat([zero_rows(modules[name].get_parameter("weight")).cpu() for name in self._channels])
+        classes = torch.cat([*self._channels.values()])
+        dead = torch.zeros(int(classes.max()) + 1, dtype=torch.bool)
+        dead[classes] = True
+        dead[classes[~zero]] = False
+        return dead, int(zero.sum())
 
     def _indices(self, dead: Tensor) -> dict[str, Tensor]:
-        found = {name: torch.isin(classes, dead).nonzero()[:, 0] for name, classes in self._voices.items()}
+        """Where the classes of voices are ``dead``; those beyond are of channels that no layer here makes."""
+        if not self._voices:
+            return {}
+        sizes = [len(classes) for classes in self._voices.values()]
+        classes = torch.cat([*self._voices.values()])
+        known = classes < len(dead)
+        silent = torch.zeros_like(known)
+        silent[known] = dead[classes[known]]
+        parts = zip(self._voices, torch.split(silent, sizes), strict=True)
+        found = {name: part.nonzero()[:, 0] for name, part in parts}
         return {name: indices for name, indices in found.items() if len(indices)}
 
 
@@ -120,4 +170,8 @@ def coupling(
         tuple(tuple(names) for names in groups.values() if len(names) > 1),
         channels,
         voices,
+        replace(trace, outputs=[]),  # no activation is kept
+        solver.classes,
+        solver.pinned,
+        {name: tensor.shape for name, tensor in held(base).items()},
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from sparsight.errors import SparsightError
 from sparsight.prune.scope import multiple
 from sparsight.prune.selection import unwrapped
+from sparsight.prune.shrinking.coupling import Coupling
 from sparsight.prune.shrinking.result import ShrinkResult, Skipped
+from sparsight.prune.shrinking.slots import zero_rows
 from sparsight.prune.shrinking.solving import Plan, Rules, Solver, learn
 from sparsight.prune.shrinking.surgery import cut, layers, own, ready
-from sparsight.prune.shrinking.tracing import ConflictError, Trace, Tracer
+from sparsight.prune.shrinking.tracing import ConflictError, Trace, Tracer, tensors
 
 MAX_PLANS = 64
 """Plans tried before giving up on a network whose code fixes its sizes."""
@@ -24,6 +26,7 @@ TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3}
 """Largest difference allowed between the outputs of both networks, relative to the largest output. Rounding
 alone stays orders of magnitude below; a mistake does not."""
 _LOOSE = 0.1
+_CLOSE = 1e-5
 
 
 def shrink(
@@ -32,6 +35,7 @@ def shrink(
     *,
     round_to: int | str | None = None,
     inputs: bool = False,
+    found: Coupling | None = None,
 ) -> ShrinkResult:
     """Remove every channel that a network can do without, and leave its outputs as they were.
 
@@ -50,6 +54,8 @@ def shrink(
             on CUDA and processors with AVX-512, else of 8.
         inputs: also remove channels (along axis 1) of the input that nothing reads; the new network then
             takes only those in ``ShrinkResult.inputs``.
+        found: what ``coupling`` found in this network. Where all that was pruned is whole filters, and
+            silenced, it saves following the network once more; the result is the same.
 
     Returns:
         The new network, in the same modes (training or evaluation) and on the same device, and an account.
@@ -66,17 +72,22 @@ def shrink(
     before = _count(small)
     args, kwargs = _on_cpu(args), _on_cpu(kwargs)
     with _one_at_a_time():
-        trace = Tracer(small).run(args, kwargs)
-        if not inputs:
-            for slots in trace.inputs:
-                trace.pins.append((slots, "is an input of the model"))
-        plan, after = _fit(small, trace, args, kwargs, multiple_of)
-    difference = _difference(trace.outputs, after.outputs)
+        fitted = None
+        if found is not None and not inputs and (known := found.trace_of(small)) is not None:
+            fitted = _fit_known(small, known, args, kwargs, multiple_of)
+        if fitted is None:
+            trace = Tracer(small).run(args, kwargs)
+            if not inputs:
+                for slots in trace.inputs:
+                    trace.pins.append((slots, "is an input of the model"))
+            fitted = trace, *_fit(small, trace, args, kwargs, multiple_of)
+    trace, plan, after = fitted
+    difference = _difference(trace.outputs, after)
     _check(difference, trace.outputs)
     own(small, model)
     _restore(small, model)
     return ShrinkResult(
-        model=small.to(device),
+        model=small if device.type == "cpu" else small.to(device),
         removed={name: lost for name, slots in layers(trace) if (lost := int((~plan.kept[slots]).sum()))},
         kept={name: int(plan.kept[slots].sum()) for name, slots in layers(trace)},
         skipped=tuple(_skipped(small, trace, plan)),
@@ -88,15 +99,19 @@ def shrink(
 
 def _fit(
     model: nn.Module, trace: Trace, args: Any, kwargs: Any, multiple_of: int | None
-) -> tuple[Plan, Trace]:
-    """Plan, cut and run; where the network's code contradicts the plan, learn from it and plan again."""
+) -> tuple[Plan, list[Tensor]]:
+    """Plan, cut and run; where the network's code contradicts the plan, learn from it and plan again.
+
+    Returns:
+        The plan, and what the network gives.
+    """
     rules = Rules()
     reason = ""
     for _ in range(MAX_PLANS):
         plan = Solver(trace, rules).solve(multiple_of)
         undo = cut(model, trace, plan)
         try:
-            return plan, Tracer(model, trace, plan.kept).run(*_cut_inputs(args, kwargs, trace, plan))
+            return plan, _outputs(model, trace, plan, *_cut_inputs(args, kwargs, trace, plan))
         except ConflictError as conflict:
             undo()
             reason = str(conflict)
@@ -106,6 +121,41 @@ def _fit(
         f"{type(model).__name__} cannot be shrunk, because its code does not follow its own sizes "
         f"({reason}): let it read sizes from its tensors."
     )
+
+
+def _fit_known(
+    model: nn.Module, trace: Trace, args: Any, kwargs: Any, multiple_of: int | None
+) -> tuple[Trace, Plan, list[Tensor]] | None:
+    """The same from what is known of an earlier run; None, and the model as it was, where it does not fit."""
+    undo: Callable[[], None] | None = None
+    with contextlib.suppress(Exception):  # whatever is wrong shows again, and is told, step by step
+        with torch.no_grad():
+            trace.outputs = list(tensors(model(*args, **kwargs), "what the network returns"))
+        plan = Solver(trace, Rules()).solve(multiple_of)
+        undo = cut(model, trace, plan)
+        after = _outputs(model, trace, plan, *_cut_inputs(args, kwargs, trace, plan))
+        if _difference(trace.outputs, after) <= _CLOSE:
+            return trace, plan, after
+    if undo is not None:
+        undo()
+    return None
+
+
+def _outputs(model: nn.Module, trace: Trace, plan: Plan, args: Any, kwargs: Any) -> list[Tensor]:
+    """What the cut network gives.
+
+    Raises:
+        ConflictError: not every operation does what it did before.
+    """
+    # Where nothing in the code can fix a size, no channel meets another unseen: the outputs tell it all.
+    if not any(step.sized for step in trace.steps):
+        with contextlib.suppress(Exception), torch.no_grad():  # what fails is looked at step by step
+            outputs = list(tensors(model(*args, **kwargs), "what the network returns"))
+            if [x.shape for x in outputs] == [x.shape for x in trace.outputs] and (
+                _difference(trace.outputs, outputs) <= _CLOSE
+            ):
+                return outputs
+    return Tracer(model, trace, plan.kept).run(args, kwargs).outputs
 
 
 def _cut_inputs(args: Any, kwargs: Any, trace: Trace, plan: Plan) -> tuple[Any, Any]:
@@ -149,8 +199,7 @@ def _zero_filters(trace: Trace) -> Iterator[tuple[str, Tensor]]:
     for contraction in trace.contractions.values():
         yield contraction.layer, contraction.outs[contraction.zero]
     for name, weight in trace.depthwise.items():
-        zero = ~weight.detach().flatten(1).any(1)
-        yield name.rpartition(".")[0], trace.axes[(name, 0)][zero]
+        yield name.rpartition(".")[0], trace.axes[(name, 0)][zero_rows(weight)]
 
 
 def _arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

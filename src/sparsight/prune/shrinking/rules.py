@@ -5,6 +5,7 @@ An operation without a rule is not an error: the channels that go into it stay.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -40,7 +41,13 @@ def follow(
     name = _name(func)
     if all(value.static for value in values):
         _static(tracer, func, args, kwargs, result)
-    elif "out" in kwargs:
+        return
+    if name in RESHAPES:
+        tracer.step.sized = result.ndim >= args[0].ndim
+    else:
+        tracer.step.sized = name not in UNSIZED and not _is_plain_pointwise(func)
+    tracer.trace.quiet = tracer.trace.quiet and _keeps_zeros(tracer, name, args)
+    if "out" in kwargs:
         opaque(tracer, func, args, kwargs, result)
     elif name in RULES:
         RULES[name](tracer, func, args, kwargs, result)
@@ -189,10 +196,15 @@ def _meet(tracer: Tracer, tensors: list[Tensor], rank: int, changed: Tensor | No
 def _tie_pairs(tracer: Tracer, first: Tensor, second: Tensor) -> None:
     if tracer.before is not None or torch.equal(first, second):
         return
-    pairs = torch.stack([first.reshape(-1), second.reshape(-1)])
-    pairs = pairs.unique(dim=1)  # type: ignore[no-untyped-call]
+    first, second = first.reshape(-1), second.reshape(-1)
+    if len(distinct(first)) == len(distinct(second)) == len(first):  # as in most sums
+        tracer.tie(first, second)
+        return
+    # Pairs as single numbers, which are sorted many times as fast.
+    keys = distinct(first * tracer.trace.slots + second)
+    pairs = torch.stack([keys // tracer.trace.slots, keys % tracer.trace.slots])
     for many, one in ((pairs[0], pairs[1]), (pairs[1], pairs[0])):
-        owners, counts = one.unique(return_counts=True)
+        owners, counts = one.unique(return_counts=True)  # type: ignore[no-untyped-call]
         once = len(distinct(many)) == pairs.shape[1]
         if once and len(owners) < len(one) and len(counts.unique()) == 1 and not (owners == FIXED).any():
             # Each slot of the one is repeated over equally many of the other, as group by group.
@@ -662,6 +674,8 @@ def _along(tracer: Tracer, value: Value, axis: int, size: int) -> tuple[Tensor, 
     slots, constant, tied = collapse(value.slots, value.constant, [axis])
     if tied.numel():
         tracer.tie(tied[0], tied[1])
+    if slots.numel() == size:
+        return slots.reshape(-1), constant.reshape(-1)
     return slots.reshape(-1).expand(size), constant.reshape(-1).expand(size)
 
 
@@ -690,9 +704,34 @@ def _argument(args: Sequence[Any], index: int, default: Any) -> Any:
     return args[index] if len(args) > index else default
 
 
+@functools.cache
 def _name(func: Any) -> str:
     name: str = func.overloadpacket.__name__
     return name
+
+
+def _keeps_zeros(tracer: Tracer, name: str, args: tuple[Any, ...]) -> bool:
+    """Whether a channel of zeros gives zeros, if biases, and scales and shifts of norms, are zero for it."""
+    if name in RESHAPES or name in POOLINGS or name in QUIET:
+        return True
+    if name in ("convolution", "addmm"):
+        return _may_be_silenced(args[2 if name == "convolution" else 0])
+    if name == "native_batch_norm":
+        return args[1] is not None and all(map(_may_be_silenced, args[1:3]))
+    if name in ("hardtanh", "hardtanh_"):
+        return float(_argument(args, 1, -1)) <= 0 <= float(_argument(args, 2, 1))
+    if name in ("add", "add_", "sub", "sub_"):
+        return all(isinstance(x, Tensor) and not tracer.value(x).static for x in args[:2])
+    return False
+
+
+def _may_be_silenced(voice: Tensor | None) -> bool:
+    return voice is None or isinstance(voice, torch.nn.Parameter)
+
+
+@functools.cache
+def _is_plain_pointwise(func: Any) -> bool:
+    return torch.Tag.pointwise in func.tags and torch.Tag.nondeterministic_seeded not in func.tags
 
 
 def _in_place(func: Any) -> bool:
@@ -708,6 +747,28 @@ MOVEMENTS = (
     "alias", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle",
 )  # fmt: skip
 
+POOLINGS = (
+    "max_pool2d_with_indices", "max_pool3d_with_indices", "avg_pool1d", "avg_pool2d", "avg_pool3d",
+    "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_max_pool2d", "adaptive_max_pool3d",
+    "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d",
+    "replication_pad2d", "replication_pad3d", "upsample_nearest1d", "upsample_nearest2d",
+    "upsample_nearest3d", "upsample_linear1d", "upsample_bilinear2d", "upsample_bicubic2d",
+    "upsample_trilinear3d", "_upsample_nearest_exact2d", "_upsample_bilinear2d_aa",
+)  # fmt: skip
+
+UNSIZED = frozenset((
+    *POOLINGS, "convolution", "native_batch_norm", "addmm", "mm", "cat", "mean", "sum", "amax", "amin",
+    "clone", "_to_copy", "detach", "hardswish", "hardswish_", "_prelu_kernel", "_softmax", "_log_softmax",
+))  # fmt: skip
+"""Operations whose sizes along the channels follow from those of their operands alone. So do those of
+pointwise ones, and of a reshape that flattens, before a layer that counts."""
+
+QUIET = frozenset((
+    "mm", "cat", "mean", "sum", "clone", "detach", "relu", "relu_", "leaky_relu", "leaky_relu_", "elu",
+    "elu_", "silu", "silu_", "gelu", "tanh", "hardswish", "hardswish_", "mul", "mul_", "_prelu_kernel",
+))  # fmt: skip
+"""Operations that make zeros of zeros."""
+
 RULES: dict[str, Rule] = {
     **dict.fromkeys(MOVEMENTS, movement),
     **dict.fromkeys(("clone", "_to_copy", "lift_fresh"), passing),
@@ -719,15 +780,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("addmm", "mm"), linear),
     "native_batch_norm": batch_norm,
     "embedding": embedding,
-    **dict.fromkeys(
-        ("max_pool2d_with_indices", "max_pool3d_with_indices", "avg_pool1d", "avg_pool2d", "avg_pool3d",
-         "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_max_pool2d", "adaptive_max_pool3d",
-         "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d",
-         "replication_pad2d", "replication_pad3d", "upsample_nearest1d", "upsample_nearest2d",
-         "upsample_nearest3d", "upsample_linear1d", "upsample_bilinear2d", "upsample_bicubic2d",
-         "upsample_trilinear3d", "_upsample_nearest_exact2d", "_upsample_bilinear2d_aa"),
-        pooling,
-    ),
+    **dict.fromkeys(POOLINGS, pooling),
     "constant_pad_nd": padding,
     **dict.fromkeys(("mean", "sum", "amax", "amin", "max", "min", "var", "linalg_vector_norm"), reduction),
     **dict.fromkeys(("_softmax", "_log_softmax", "native_layer_norm"), normalising),

@@ -12,6 +12,7 @@ network is, or NaN where there is no such value.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -75,6 +76,14 @@ class Value:
         return [axis for axis, size in enumerate(self.slots.shape) if size > 1]
 
 
+def zero_rows(weight: Tensor) -> Tensor:
+    """Whether each of a weight's rows along axis 0 is zero as a whole: bool (rows,)."""
+    rows = weight.detach().flatten(1)
+    if not rows.shape[1]:
+        return torch.ones(len(rows), dtype=torch.bool, device=rows.device)
+    return (rows.amax(1) == 0) & (rows.amin(1) == 0)  # ten times as fast as any()
+
+
 def distinct(slots: Tensor) -> Tensor:
     """Each slot once, in ascending order."""
     found: Tensor = slots.unique()  # type: ignore[no-untyped-call]
@@ -83,7 +92,10 @@ def distinct(slots: Tensor) -> Tensor:
 
 def unknown(slots: Tensor) -> Tensor:
     """Constants of channels that all follow the input."""
-    return torch.full(slots.shape, torch.nan, dtype=torch.float64)
+    return _NAN.expand(slots.shape)
+
+
+_NAN = torch.full((), torch.nan, dtype=torch.float64)
 
 
 def fixed(rank: int, *, static: bool = False, source: Source | None = None) -> Value:
@@ -124,13 +136,16 @@ def collapse(slots: Tensor, constant: Tensor, axes: Sequence[int]) -> tuple[Tens
         now share a channel.
     """
     first = slots
+    if slots.numel() == math.prod([slots.shape[axis] for axis in axes]):  # as nearly always
+        return slots, constant, _NO_PAIRS
     for axis in range(slots.ndim):
         if axis not in axes and slots.shape[axis] > 1:
             first = first.narrow(axis, 0, 1)
             constant = _level(constant, axis)
-    if first.shape == slots.shape:
-        return slots, constant, slots.new_empty(2, 0)
     return first, constant, torch.stack([first.expand_as(slots), slots]).reshape(2, -1)
+
+
+_NO_PAIRS = torch.empty(2, 0, dtype=torch.int64)
 
 
 def _level(constant: Tensor, axis: int) -> Tensor:

@@ -70,19 +70,27 @@ class Solver:
         """Remove all that is not needed, but for what widths, groups and constants ask back."""
         self._need()
         self.kept = self.needed.clone()
+        contractions = self.trace.contractions.values()
+        # A norm has the very slots of the layer before it, in all that it holds.
+        axes: dict[int, tuple[Tensor, str]] = {}
+        for (name, _), slots in self.trace.axes.items():
+            axes.setdefault(id(slots), (slots, name.rpartition(".")[0]))
+        for contraction in contractions:
+            axes.pop(id(contraction.outs), None)
+            axes.pop(id(contraction.ins), None)
         changed = True
         while changed:
             before = int(self.kept.sum())
-            for contraction in self.trace.contractions.values():
+            for contraction in contractions:
                 for slots in (contraction.outs, contraction.ins):
                     self._keep_one(slots, contraction.layer)
                 self._keep_carriers(contraction)
-            for (name, _), slots in self.trace.axes.items():
-                self._keep_one(slots, name.rpartition(".")[0])
+            for slots, layer in axes.values():
+                self._keep_one(slots, layer)
             for index, equal in enumerate(self.trace.equals):
                 self._keep_equal(equal, aligned=index in self.rules.aligned)
             if round_to:
-                for contraction in self.trace.contractions.values():
+                for contraction in contractions:
                     self._round(contraction.outs, round_to)
             changed = int(self.kept.sum()) != before
         return Plan(self.kept[self.classes], self.classes, self.reasons)
@@ -107,8 +115,9 @@ class Solver:
                 if len(fresh):
                     changed = True
                     self.needed[fresh] = True
+                    reason = f"{contraction.layer} reads what it is summed with"
                     for number in fresh.tolist():
-                        self.reasons.setdefault(number, f"{contraction.layer} reads what it is summed with")
+                        self.reasons.setdefault(number, reason)
 
     def _foldable(self, contraction: Contraction) -> Tensor:
         constants = contraction.constants
@@ -137,8 +146,10 @@ class Solver:
         """Where zero padding keeps constants out of the bias, one constant channel stays for the others."""
         if not contraction.padded:
             return
-        rows = self.needed[self.classes[contraction.outs]]
         uneven = ~contraction.constants.isnan() & (contraction.constants != 0)
+        if not bool(uneven.any()):
+            return
+        rows = self.needed[self.classes[contraction.outs]]
         read = contraction.read(rows)
         kept = self.kept[self.classes[contraction.ins]]
         for group in torch.arange(len(uneven)).chunk(contraction.groups):

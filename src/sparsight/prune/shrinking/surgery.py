@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,8 +12,22 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize, prune
 
 from sparsight.errors import SparsightError
+from sparsight.prune.finite import first_not_finite
 from sparsight.prune.shrinking.solving import Plan
 from sparsight.prune.shrinking.tracing import Contraction, Trace
+
+
+def held(model: nn.Module) -> dict[str, Tensor]:
+    """Name → tensor of all parameters, then all buffers, each tensor once: in one pass over the modules."""
+    parameters: dict[int, tuple[str, Tensor]] = {}
+    buffers: dict[int, tuple[str, Tensor]] = {}
+    for path, module in model.named_modules():
+        prefix = f"{path}." if path else ""
+        for into, kind in ((parameters, module._parameters), (buffers, module._buffers)):
+            for name, tensor in kind.items():
+                if tensor is not None:
+                    into.setdefault(id(tensor), (prefix + name, tensor))
+    return {**dict(parameters.values()), **dict(buffers.values())}
 
 
 def sharing_copy(model: nn.Module) -> nn.Module:
@@ -21,14 +36,14 @@ def sharing_copy(model: nn.Module) -> nn.Module:
     Raises:
         SparsightError: a part of the model cannot be copied.
     """
-    memo: dict[int, Any] = {id(t): t for t in (*model.parameters(), *model.buffers())}
+    memo: dict[int, Any] = {id(t): t for t in held(model).values()}
     for module in model.modules():
         for value in vars(module).values():
             # Weights that other tools compute from others are no leaves, which cannot be copied otherwise.
             if isinstance(value, Tensor) and not value.is_leaf:
                 memo[id(value)] = value.detach().clone()
     try:
-        copied = copy.deepcopy(model, memo)
+        copied = _copied(model, memo)
     except Exception as error:
         raise SparsightError(
             f"{type(model).__name__} cannot be copied ({error}): remove what it holds beside modules and "
@@ -42,25 +57,64 @@ def sharing_copy(model: nn.Module) -> nn.Module:
     return copied
 
 
+def _copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    """``copy.deepcopy(model, memo)``, but modules with no way of their own to be copied are made directly.
+
+    A module is some twenty dictionaries and flags, nearly all of them empty: looking at each by itself takes
+    longer than running a small network.
+    """
+    plain = [module for module in model.modules() if _is_plain(module)]
+    for module in plain:
+        memo[id(module)] = module.__class__.__new__(module.__class__)
+    for module in plain:
+        attributes = memo[id(module)].__dict__
+        reduced: Any = module.__reduce_ex__(4)
+        for key, value in reduced[2].items():
+            kind = type(value)
+            if kind in _ATOMS or (kind is tuple and all(type(item) in _ATOMS for item in value)):
+                attributes[key] = value
+            elif kind not in (dict, OrderedDict) or id(value) in memo:
+                attributes[key] = copy.deepcopy(value, memo)
+            else:
+                memo[id(value)] = attributes[key] = entries = kind()
+                for name, item in value.items():
+                    entries[copy.deepcopy(name, memo)] = copy.deepcopy(item, memo)
+    return copy.deepcopy(model, memo)
+
+
+_ATOMS = frozenset((bool, int, float, str, type(None)))
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """Whether copying a module is copying what it holds."""
+    kind = type(module)
+    if any(hasattr(kind, name) for name in ("__deepcopy__", "__slots__")):
+        return False
+    usual = all(getattr(kind, name, None) == getattr(nn.Module, name, None) for name in _MAKING)
+    return usual and getattr(kind.__setstate__, "__module__", "").startswith("torch.nn.modules.")
+
+
+_MAKING = ("__new__", "__reduce_ex__", "__reduce__", "__getstate__")
+
+
 def ready(model: nn.Module) -> nn.Module:
     """A copy to work on: on the CPU, in evaluation mode, masks and parametrisations of PyTorch baked in.
 
     Raises:
         SparsightError: a part cannot be copied, or a weight is not finite.
     """
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        if tensor.is_floating_point() and tensor.numel():
-            low, high = torch.aminmax(tensor.detach())
-            if not (low.isfinite() and high.isfinite()):
-                raise SparsightError(
-                    f"{name} holds NaN or infinite values: train again from before they came."
-                )
+    tensors = held(model)
+    named = [(name, tensor) for name, tensor in tensors.items() if tensor.is_floating_point()]
+    if (wrong := first_not_finite(tensor for _, tensor in named)) is not None:
+        raise SparsightError(
+            f"{named[wrong][0]} holds NaN or infinite values: train again from before they came."
+        )
     computed = any(parametrize.is_parametrized(module) or _masked(module) for module in model.modules())
     copied = sharing_copy(model)
     if computed:  # baking writes into the parameters
         copied = copy.deepcopy(copied)
         _bake(copied)
-    if any(tensor.device.type != "cpu" for tensor in (*copied.parameters(), *copied.buffers())):
+    if any(tensor.device.type != "cpu" for tensor in tensors.values()):
         copied = copied.cpu() if computed else copy.deepcopy(copied).cpu()
     return copied.eval()
 
@@ -90,7 +144,7 @@ def cut(model: nn.Module, trace: Trace, plan: Plan) -> Callable[[], None]:
     Returns:
         What puts the model back as it was.
     """
-    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    tensors = held(model)
     made: dict[str, Tensor] = {}
     groups: dict[str, int] = {}
 
@@ -110,9 +164,14 @@ def cut(model: nn.Module, trace: Trace, plan: Plan) -> Callable[[], None]:
         values = changed(name).double().clone()
         values[outs] += shift if contraction.bias else -shift
         made[name] = values.to(changed(name).dtype)
+    stays: dict[int, Tensor] = {}  # a norm and the layer before it have the same slots
     for (name, axis), slots in trace.axes.items():
-        if name not in trace.contractions and not bool((kept := plan.kept[slots]).all()):
-            made[name] = changed(name).index_select(axis, kept.nonzero().reshape(-1))
+        if name in trace.contractions:
+            continue
+        if id(slots) not in stays:
+            stays[id(slots)] = plan.kept[slots].nonzero().reshape(-1)
+        if len(stay := stays[id(slots)]) < len(slots):
+            made[name] = changed(name).index_select(axis, stay)
     for name in trace.depthwise:
         groups[name] = len(made[name]) // _multiplier(model, name) if name in made else -1
     return _install(model, made, groups)
@@ -179,7 +238,7 @@ def _install(model: nn.Module, made: dict[str, Tensor], groups: dict[str, int]) 
         (module, dict(vars(module)), dict(module._parameters), dict(module._buffers))
         for module in model.modules()
     ]
-    old = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    old = held(model)
     new: dict[int, Tensor] = {}
     for name, tensor in made.items():
         if name in old:
@@ -211,7 +270,7 @@ def _install(model: nn.Module, made: dict[str, Tensor], groups: dict[str, int]) 
 
 def own(small: nn.Module, model: nn.Module) -> None:
     """Copy those tensors of a shrunk model that are still those of the one it came from."""
-    theirs = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
+    theirs = {t.untyped_storage().data_ptr() for t in held(model).values()}
     made: dict[int, Tensor] = {}
     for module in small.modules():
         kinds: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)

@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sparsight.errors import SparsightError
-from sparsight.prune.shrinking.slots import FIXED, Source, Value, distinct, fixed, unknown
+from sparsight.prune.shrinking.slots import FIXED, Source, Value, distinct, fixed, unknown, zero_rows
 
-_FEW = 32
+_FEW = 4
 
 
 @dataclass
@@ -74,8 +74,7 @@ class Contraction:
     @functools.cached_property
     def zero(self) -> Tensor:
         """Whether each filter is zero as a whole: bool (filters,)."""
-        rows = self._blocks.flatten(0, 1).flatten(1)
-        return (rows.amax(1) == 0) & (rows.amin(1) == 0)  # several times as fast as any()
+        return zero_rows(self._blocks.flatten(0, 1))
 
     def reading(self, columns: Tensor) -> Tensor:
         """Which filters read any of these input channels.
@@ -88,6 +87,8 @@ class Contraction:
         """
         if bool(columns.all()):
             return ~self.zero
+        if self.groups == 1:
+            return _crossing(self._blocks[0], ~self.zero, columns[0])
         open_rows = ~self.zero.reshape(self.groups, -1)
         found = [_crossing(*group) for group in zip(self._blocks, open_rows, columns, strict=True)]
         return torch.cat(found)
@@ -102,11 +103,14 @@ class Contraction:
             bool (inputs,), all groups'.
         """
         blocks = self._blocks.transpose(1, 2)
-        rows = (rows & ~self.zero).reshape(self.groups, -1)
+        rows = rows & ~self.zero
+        if self.groups == 1:
+            return _crossing(blocks[0], torch.ones((), dtype=torch.bool), rows)
+        rows = rows.reshape(self.groups, -1)
         open_columns = torch.ones(blocks.shape[:2], dtype=torch.bool)
         return torch.cat([_crossing(*group) for group in zip(blocks, open_columns, rows, strict=True)])
 
-    @property
+    @functools.cached_property
     def _blocks(self) -> Tensor:
         """The weight as (groups, filters, inputs, taps), per group."""
         weight = self.weight.detach()
@@ -141,6 +145,7 @@ class Step:
         name: of the operation.
         where: the innermost module.
         strict: whether its inputs meet position by position, so that their order counts.
+        sized: whether a size of what it makes along the channels may be written into the network's code.
         inputs: slots and shape of each input that depends on the network's.
         outputs: the same of each output.
     """
@@ -148,6 +153,7 @@ class Step:
     name: str
     where: str
     strict: bool = True
+    sized: bool = True
     inputs: list[tuple[Tensor, torch.Size]] = field(default_factory=list)
     outputs: list[tuple[Tensor, torch.Size]] = field(default_factory=list)
 
@@ -168,6 +174,7 @@ class Trace:
         inputs: slots along axis 1 of each input tensor.
         outputs: what the network returned, flattened.
         slots: how many slots there are, slot 0 included.
+        quiet: whether a channel that a layer makes zero stays zero, up to what next reads it.
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -181,6 +188,7 @@ class Trace:
     inputs: list[Tensor] = field(default_factory=list)
     outputs: list[Tensor] = field(default_factory=list)
     slots: int = 1
+    quiet: bool = True
 
 
 class ConflictError(Exception):
@@ -286,10 +294,11 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        # A reshape that copies is the same as one that does not.
-        name = str(func).replace("_unsafe_view", "view").replace("_reshape_alias", "view")
-        self.step = Step(name, self._module(frame for frame, _ in traceback.walk_stack(sys._getframe(1))))
-        inputs = operands(args) + operands(kwargs)
+        inputs = operands(args) + operands(kwargs) if kwargs else operands(args)
+        if not inputs:  # a fresh tensor: fixed, once anybody asks
+            return result
+        name = _step_name(func)
+        self.step = Step(name, self._module(_callers(sys._getframe(1))))
         values = [self.value(x) for x in inputs]
         for tensor, value in zip(inputs, values, strict=True):
             value.uses += 1
@@ -477,6 +486,18 @@ def _crossing(block: Tensor, open_rows: Tensor, wanted: Tensor) -> Tensor:
     return found
 
 
+@functools.cache
+def _step_name(func: Any) -> str:
+    """An operation's name; a reshape that copies is the same as one that does not."""
+    return str(func).replace("_unsafe_view", "view").replace("_reshape_alias", "view")
+
+
+def _callers(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
 def takes_bias(module: nn.Module) -> bool:
     """Whether a bias can be put into a module that has none."""
     return isinstance(module, (nn.Linear, nn.modules.conv._ConvNd))
@@ -492,11 +513,19 @@ def operands(tree: Any) -> list[Tensor]:
         return []
     found = []
     for item in tree:
+        kind = type(item)
+        if kind in _PLAIN:
+            continue
         if isinstance(item, Tensor):
             found.append(item)
-        elif isinstance(item, (list, tuple)):
+        elif isinstance(item, (list, tuple)) and not (item and type(item[0]) in _NUMBERS):
             found += operands(item)
     return found
+
+
+_NUMBERS = frozenset((bool, int, float))
+"""A list that begins with one holds no tensors."""
+_PLAIN = _NUMBERS | {type(None)}
 
 
 def tensors(tree: Any, what: str) -> Iterator[Tensor]:
