@@ -68,8 +68,8 @@ def assess(
     data = _load(dataset or [], root or [])
     if not places and (not data or names is None):
         raise SparsightError(
-            "there is nothing to assess: name folders that `sparsight saliency score` wrote, or models and a "
-            "data set with --models and --dataset."
+            "there is nothing to assess: name folders that `sparsight saliency score` wrote, or models and "
+            "a data set with --models and --dataset."
         )
     from sparsight.saliency.assess import assess as assess_scores
     from sparsight.saliency.assess import read_scores, write_tables

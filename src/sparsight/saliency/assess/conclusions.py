@@ -142,8 +142,8 @@ def of_effects(scores: Scores, found: PropertyEffects) -> list[Conclusion]:
         conclusions.append(
             Conclusion(
                 PROPERTIES,
-                f"On {name}, what matters most for the scores is {split_name(*order[0])}, what matters least "
-                f"{split_name(*order[-1])}.",
+                f"On {name}, what matters most for the scores is {split_name(*order[0])}, what matters "
+                f"least {split_name(*order[-1])}.",
                 "Median epsilon squared over metrics: "
                 + ", ".join(f"{split_name(*key)} {number(strength[key])}" for key in order)
                 + ".",
@@ -166,13 +166,11 @@ def of_mixing(scores: Scores, found: Mixing) -> list[Conclusion]:
             METRICS,
             f"On {name}, {len(metrics)} metrics measure "
             f"{'one thing' if parts.kept == 1 else f'{parts.kept} things'}: "
-            f"{plural(parts.kept, 'component')} "
-            f"{'carries' if parts.kept == 1 else 'carry'} {share:.0%} of what varies.",
+            f"{plural(parts.kept, 'component')} {'carries' if parts.kept == 1 else 'carry'} {share:.0%} of "
+            "what varies.",
             f"Eigenvalues {', '.join(number(value) for value in parts.eigenvalues[: parts.kept + 1])} "
-            f"against "
-            f"{', '.join(number(value) for value in parts.chance[: parts.kept + 1])} by chance (Horn's "
-            f"parallel "
-            f"analysis, 95%), {found.rows:,} rows of {found.images:,} images.",
+            f"against {', '.join(number(value) for value in parts.chance[: parts.kept + 1])} by chance "
+            f"(Horn's parallel analysis, 95%), {found.rows:,} rows of {found.images:,} images.",
             caution,
         )
     ]
@@ -184,8 +182,8 @@ def of_mixing(scores: Scores, found: Mixing) -> list[Conclusion]:
             Conclusion(
                 METRICS,
                 _component(index, metrics, loading, strong, parts.rotated),
-                f"{parts.loading_explained[index]:.0%} of the variance"
-                f"{' after varimax' if parts.rotated else ''}; loadings "
+                f"{parts.loading_explained[index]:.0%} of the "
+                f"variance{' after varimax' if parts.rotated else ''}; loadings "
                 + ", ".join(f"{metrics[which]} {number(loading[which])}" for which in order[:6])
                 + ".",
             )
@@ -202,8 +200,7 @@ def of_mixing(scores: Scores, found: Mixing) -> list[Conclusion]:
             Conclusion(
                 METRICS,
                 f"{plural(len(copies), 'pair')} of metrics say{'s' * (len(copies) == 1)} nearly the same: "
-                f"one of "
-                f"each is enough.",
+                "one of each is enough.",
                 f"Pearson's r of at least {_COPIES}: {listed(shown_pairs)}.",
             )
         )
@@ -217,10 +214,9 @@ def of_mixing(scores: Scores, found: Mixing) -> list[Conclusion]:
         Conclusion(
             METRICS,
             f"On {name}, report {listed(names)}: from {'it' if len(names) == 1 else 'these'}, the other "
-            f"metrics "
-            f"can be told."
-            if chosen.explained >= ENOUGH
-            else f"On {name} no set of metrics stands for all: report all of them.",
+            "metrics can be told."
+            if len(names) < len(metrics)
+            else f"On {name}, report every metric: none can be told from the others.",
             f"{plural(len(names), 'metric')} of {len(metrics)} explain{'s' * (len(names) == 1)} "
             f"{chosen.explained:.1%} of the variance of all (linear regression; {ENOUGH:.0%} asked for; "
             f"{'all sets tried' if chosen.exhaustive else 'grown one by one'}).{smaller}",
@@ -236,32 +232,27 @@ def _leader(models: Sequence[str], name: str, truth: str, rankings: Sequence[Ran
     first = sum(each.ranks[best] == each.ranks.min() for each in rankings)
     corrected = adjust([each.p for each in rankings], "holm")
     real = int(np.count_nonzero(corrected < ALPHA))
-    rivals = {
-        models[other]
-        for other in range(len(models))
-        for each in rankings
-        if other != best and not each.pairs[best, other] < ALPHA and abs(other - best)
-    }
-    always = [model for model in models if model != models[best] and model not in rivals]
-    if len(always) == len(models) - 1:
-        beaten = "; by every metric it differs significantly from every other model"
-    elif rivals:
-        beaten = f"; by at least one metric it cannot be told from {listed(sorted(rivals))}"
-    else:
-        beaten = ""
+    rivals = [
+        model
+        for other, model in enumerate(models)
+        if other != best and not all(each.pairs[best, other] < ALPHA for each in rankings)
+    ]
+    beaten = (
+        f"by at least one metric it cannot be told from {listed(rivals)}"
+        if rivals
+        else "by every metric it differs significantly from every other model"
+    )
     w = [each.w for each in rankings]
     images = [each.images for each in rankings]
     chosen = rankings[int(np.nanargmax(w))] if np.isfinite(w).any() else rankings[0]
     return Conclusion(
         TRUTHS,
         f"On {name}, {models[best]} ranks first by {first} of {plural(len(rankings), 'metric')} against "
-        f"{truth_name(truth)}{beaten}.",
+        f"{truth_name(truth)}; {beaten}.",
         f"Mean rank {number(ranks[best])} of {len(models)}. Models differ by {real} of {len(rankings)} "
-        f"metrics "
-        f"(Friedman, Holm-corrected p < {ALPHA:g}; Nemenyi for pairs); Kendall's W from "
-        f"{number(np.nanmin(w))} "
-        f"to {number(np.nanmax(w))}, highest for {chosen.measure.name} (χ²({len(models) - 1}) = "
-        f"{number(chosen.chi2)}, {p_text(chosen.p)}); {extent(images)} images."
+        f"metrics (Friedman, Holm-corrected p < {ALPHA:g}; Nemenyi for pairs); Kendall's W from "
+        f"{number(np.nanmin(w))} to {number(np.nanmax(w))}, highest for {chosen.measure.name} "
+        f"(χ²({len(models) - 1}) = {number(chosen.chi2)}, {p_text(chosen.p)}); {extent(images)} images."
         if np.isfinite(w).any()
         else f"Mean rank {number(ranks[best])} of {len(models)} on {extent(images)} image.",
         sentence(next((each.caution for each in rankings if each.caution), "")),
@@ -293,15 +284,14 @@ def _between(scores: Scores, found: Agreement) -> list[Conclusion]:
     else:
         claim = (
             f"Nothing shows that fixations and regions rank the {both.n} models alike: the choice of the "
-            f"ground "
-            "truth may decide which model wins."
+            "ground truth may decide which model wins."
         )
     conclusions = [
         Conclusion(
             TRUTHS,
             claim,
-            f"Mean ranks over metrics: Kendall's tau = {number(both.tau)} ({p_text(both.p_tau)}), Spearman's "
-            f"rho = {number(both.rho)} ({p_text(both.p_rho)}), permutation, {both.n} models.",
+            f"Mean ranks over metrics: Kendall's tau = {number(both.tau)} ({p_text(both.p_tau)}), "
+            f"Spearman's rho = {number(both.rho)} ({p_text(both.p_rho)}), permutation, {both.n} models.",
             caution,
         )
     ]
@@ -327,14 +317,12 @@ def _per_image(scores: Scores, each: PerImage) -> list[Conclusion]:
     if each.p_difference < ALPHA and gap > 0:
         claim = (
             f"Image by image on {name}, the two truths agree less on the order of the models than two "
-            f"metrics of "
-            "one truth do: the truth itself makes a difference."
+            "metrics of one truth do: the truth itself makes a difference."
         )
     elif np.isfinite(within):
         claim = (
             f"Image by image on {name}, the two truths agree as well on the order of the models as two "
-            f"metrics "
-            "of one truth do."
+            "metrics of one truth do."
         )
     else:
         claim = f"Image by image on {name}, the two truths agree {agreement_word(between)}."
@@ -343,17 +331,14 @@ def _per_image(scores: Scores, each: PerImage) -> list[Conclusion]:
             TRUTHS,
             claim,
             f"Mean tau over {len(each.images)} images {number(between)} [{number(low)}, {number(high)}] "
-            f"between "
-            f"truths ({p_text(each.p_between)}), {number(within)} [{number(within_low)}, "
-            f"{number(within_high)}] "
-            f"within one (difference {p_text(each.p_difference)}; Wilcoxon signed-rank); the same best "
-            f"model on "
-            f"{each.same_best:.0%} of the images.",
+            f"between truths ({p_text(each.p_between)}), {number(within)} [{number(within_low)}, "
+            f"{number(within_high)}] within one (difference {p_text(each.p_difference)}; Wilcoxon "
+            f"signed-rank); the same best model on {each.same_best:.0%} of the images.",
             sentence(each.caution),
         ),
         Conclusion(
             TRUTHS,
-            f"An image on which a model does well by one truth is "
+            "An image on which a model does well by one truth is "
             f"{often_word(float(np.nanmean(each.difficulty)))} one on which it does well by the other.",
             f"Spearman's rho over {len(each.images)} images, per model from "
             f"{number(np.nanmin(each.difficulty))} to {number(np.nanmax(each.difficulty))}, mean "
@@ -388,8 +373,7 @@ def _property(effects: Sequence[Effect], what: str, kind: str, name: str) -> Con
     if what == "size" and real:
         caution = (
             f"{caution} What chance scores against regions depends on their size for most metrics: compare "
-            f"with "
-            "a uniform or random model before blaming the models."
+            "with a uniform or random model before blaming the models."
         ).strip()
     return Conclusion(
         PROPERTIES,
@@ -398,11 +382,9 @@ def _property(effects: Sequence[Effect], what: str, kind: str, name: str) -> Con
         f"{number(strongest.h)}, Holm-corrected {p_text(strongest.p_holm)}, epsilon squared = "
         f"{number(strongest.epsilon_squared)} ({magnitude(strongest.epsilon_squared, 'epsilon')}); "
         f"{strongest.labels[top]} against {strongest.labels[bottom]}: Dunn "
-        f"{p_text(strongest.pairs[top, bottom])}, "
-        f"Cliff's delta = {number(strongest.delta[top, bottom])} "
+        f"{p_text(strongest.pairs[top, bottom])}, Cliff's delta = {number(strongest.delta[top, bottom])} "
         f"({magnitude(strongest.delta[top, bottom], 'delta')}). The models' order keeps between groups: "
-        f"mean tau "
-        f"{number(np.nanmean(stable))}.",
+        f"mean tau {number(np.nanmean(stable))}.",
         caution,
     )
 
@@ -453,11 +435,10 @@ def _mixed_order(scores: Scores, found: Mixing, metrics: Sequence[str], caution:
         METRICS,
         f"By the mixed score on {scores.datasets[found.dataset]}, the models rank "
         f"{' > '.join(scores.models[index] for index in order)}; of single metrics, {metrics[near]} orders "
-        f"them "
-        f"most alike and {metrics[far]} least.",
-        f"Component scores weighted by the variance that they explain; tau with the order by {metrics[near]} "
-        f"{number(by_first[near])}, by {metrics[far]} {number(by_first[far])}, median over metrics "
-        f"{number(np.nanmedian(by_first))}.",
+        f"them most alike and {metrics[far]} least.",
+        "Component scores weighted by the variance that they explain; tau with the order by "
+        f"{metrics[near]} {number(by_first[near])}, by {metrics[far]} {number(by_first[far])}, median over "
+        f"metrics {number(np.nanmedian(by_first))}.",
         caution,
     )
 

@@ -175,8 +175,8 @@ def property_effects(scores: Scores, properties: RegionProperties, seed: int = 0
     )
     if (of_image < 0).all():
         raise SparsightError(
-            f"none of the {len(place)} images of {properties.dataset} with regions has scores: "
-            "give the root of the data set that was scored."
+            f"none of the {len(place)} images of {properties.dataset} with regions has scores: give the root "
+            "of the data set that was scored."
         )
     columns = scores.columns(dataset)
     splits = splits_of(properties)

@@ -175,8 +175,8 @@ def make_scores(
     if len(models) < 2:
         only = f" ({next(iter(models))})" if models else ""
         raise SparsightError(
-            f"{where} holds {len(models)} model{only}, and an assessment compares at least two: "
-            "score more with `sparsight saliency score --models a,b`."
+            f"{where} holds {len(models)} model{only}, and an assessment compares at least two: score more "
+            "with `sparsight saliency score --models a,b`."
         )
     at = np.array([places[row] for row in rows]), np.array([models[name] for name in model])
     seen = np.bincount(at[0] * len(models) + at[1])
@@ -243,10 +243,9 @@ def _gaps(scores: Scores) -> list[str]:
             if concerned.any() and not any(column in scores.columns(dataset) for column in columns):
                 absent = [model for index, model in enumerate(scores.models) if not finite[:, index].any()]
                 raise SparsightError(
-                    f"no image of {name} has scores of all {len(scores.models)} models "
-                    f"(there is none of {', '.join(absent[:_MOST_NAMED]) or 'all on one image'}): score "
-                    f"the same "
-                    "models on every data set, or choose some with --models."
+                    f"no image of {name} has scores of all {len(scores.models)} models (there is none of "
+                    f"{', '.join(absent[:_MOST_NAMED]) or 'all on one image'}): score the same models on "
+                    "every data set, or choose some with --models."
                 )
     return notes
 

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pytest
+from made_scores import METRICS, Metric, scores_of, two_truths
+
+from sparsight.saliency.assess import Assessment, RegionProperties, assess, data_frames, write_tables
+from sparsight.saliency.assess.conclusions import METRICS as ABOUT_METRICS
+from sparsight.saliency.assess.conclusions import PROPERTIES as ABOUT_PROPERTIES
+from sparsight.saliency.assess.conclusions import TRUTHS as ABOUT_TRUTHS
+from sparsight.saliency.assess.properties import PROPERTIES
+from sparsight.saliency.assess.wording import listed, number, p_text, plural, sentence
+
+UP = [0.0, 0.6, 1.2, 1.8, 2.4, 3.0]
+
+
+def properties_of(images: int, seed: int = 2) -> RegionProperties:
+    rng = np.random.default_rng(seed)
+    values = {name: rng.uniform(0, 0.4, images) for name in PROPERTIES}
+    values["number"] = rng.integers(1, 4, images).astype(float)
+    return RegionProperties("made", tuple(f"{index:03d}" for index in range(images)), values)
+
+
+@pytest.fixture(scope="module")
+def reversed_truths() -> Assessment:
+    """Regions rank the models the other way round; larger regions are easier."""
+    properties = properties_of(150)
+    values = two_truths(UP, UP[::-1], images=150)
+    values += (4 * properties.values["size"])[:, None, None] * np.array([1, 1, -1, 1, 1, -1.0])
+    return assess(scores_of(values), [properties], varimax=True)
+
+
+def claims(found: Assessment, about: str) -> str:
+    return "\n".join(each.claim for each in found.conclusions if each.experiment == about)
+
+
+def evidence(found: Assessment, part: str) -> str:
+    return next(each.evidence for each in found.conclusions if part in each.claim)
+
+
+def test_truths(reversed_truths: Assessment) -> None:
+    said = claims(reversed_truths, ABOUT_TRUTHS)
+    assert "On made, f ranks first by 3 of 3 metrics against eye fixations" in said
+    assert "On made, a ranks first by 3 of 3 metrics against segmented regions" in said
+    assert "The metrics against eye fixations agree almost completely on the order of the models." in said
+    assert "All rankings together agree hardly" in said
+    assert "fall into 2 groups that order the models differently: auc, nss and kl; f, s and mae." in said
+    assert "Fixations and regions rank the models the other way round." in said
+    assert "the truth itself makes a difference" in said
+    between = reversed_truths.agreement.between
+    assert between is not None
+    shown = evidence(reversed_truths, "the other way round")
+    assert f"tau = −1.00 (p = {between.p_tau:.2g})" in shown and "6 models" in shown
+    w = reversed_truths.agreement.concordance["fixations"]
+    assert f"W = {w.w:.2f}, permutation p < 0.001, 3 rankings of 6 models" in evidence(
+        reversed_truths, "against eye fixations agree"
+    )
+
+
+def test_properties(reversed_truths: Assessment) -> None:
+    said = claims(reversed_truths, ABOUT_PROPERTIES)
+    assert "what matters most for the scores is size (terciles)" in said
+    assert "On made, scores depend on size (terciles) by 6 of 6 metrics: best where it is large" in said
+    assert "nothing shows that scores depend on eccentricity" in said
+    effect = max(
+        (each for each in reversed_truths.effects[0].effects if each.split.kind == "terciles"),
+        key=lambda each: each.epsilon_squared,
+    )
+    shown = evidence(reversed_truths, "depend on size (terciles)")
+    assert f"Strongest for {effect.measure.name}: Kruskal-Wallis H(2) = " in shown
+    assert f"epsilon squared = {effect.epsilon_squared:.2f} (large)" in shown
+    assert f"Cliff's delta = {effect.delta[2, 0]:.2f} (large)" in shown
+    caution = next(each.caution for each in reversed_truths.conclusions if "on size (terc" in each.claim)
+    assert "What chance scores against regions depends on their size" in caution
+
+
+def test_metrics(reversed_truths: Assessment) -> None:
+    said = claims(reversed_truths, ABOUT_METRICS)
+    assert "On made, 6 metrics measure 2 things: 2 components carry" in said
+    assert "Component 1 stands for " in said and "Component 2 stands for " in said
+    assert "By the mixed score on made, the models rank " in said
+    chosen = reversed_truths.mixings[0].sets[reversed_truths.mixings[0].recommended]
+    names = [METRICS[index].name for index in chosen.metrics]
+    assert f"report {listed(names)}: from these, the other metrics can be told." in said
+    assert f"{chosen.explained:.1%} of the variance of all" in evidence(reversed_truths, "On made, report")
+
+
+def test_every_claim_states_its_evidence(reversed_truths: Assessment) -> None:
+    for each in reversed_truths.conclusions:
+        assert each.claim.endswith(".") and each.evidence.endswith(".")
+        assert any(letter.isdigit() for letter in each.evidence)
+        assert "nan" not in each.claim + each.evidence + each.caution
+        assert "  " not in each.claim + each.evidence + each.caution
+
+
+def test_little_data_makes_modest_sentences() -> None:
+    found = assess(scores_of(two_truths([0, 3, 6], [0, 3, 6], images=6)), [properties_of(6)])
+    cautions = " ".join(each.caution for each in found.conclusions)
+    assert "even a perfect agreement can be chance (p at least 0.33)" in cautions
+    assert "6 images are too few for the chi-square approximation" in cautions
+    assert "6 images are few" in cautions
+    assert "18 rows are few for 6 metrics" in cautions
+    said = claims(found, ABOUT_TRUTHS)
+    assert "Nothing shows that fixations and regions rank the 3 models alike" in said
+    assert "too few images to tell what the properties" in claims(found, ABOUT_PROPERTIES)
+
+
+def test_one_image_two_models_two_metrics() -> None:
+    found = assess(scores_of(two_truths([0, 3], [0, 3], images=1)[:, :, :2], METRICS[:2]))
+    assert not found.mixings
+    assert found.notes == (
+        "The metrics of made were not mixed: fewer than two vary on the same two images.",
+    )
+    assert "on 1 image" in found.conclusions[0].evidence
+
+
+def test_metrics_that_agree_are_one_group() -> None:
+    values = two_truths(UP, UP, images=80)
+    found = assess(scores_of(values[:, :, :3], METRICS[:3]))
+    assert "All metrics order the models much alike." in claims(found, ABOUT_TRUTHS)
+    assert "Component 1 is what all 3 metrics have in common." in claims(found, ABOUT_METRICS)
+    copy = values[:, :, [0, 0, 1]]
+    metrics = (Metric("one", "fixations"), Metric("two", "fixations"), Metric("three", "fixations"))
+    said = claims(assess(scores_of(copy, metrics)), ABOUT_METRICS)
+    assert "1 pair of metrics says nearly the same" in said
+
+
+def test_a_contrast_without_rotation() -> None:
+    rng = np.random.default_rng(0)
+    values = two_truths(UP, UP, images=150) + 2.5 * rng.normal(size=(150, 6, 1)) * np.array([1, 1, -1, 1, 1, -1])
+    found = assess(scores_of(values))
+    if found.mixings[0].components.kept > 1:
+        assert "against" in claims(found, ABOUT_METRICS)
+
+
+def test_tables_hold_every_number(reversed_truths: Assessment, tmp_path: Path) -> None:
+    frames = data_frames(reversed_truths)
+    assert len(frames["rankings"]) == 6 * 6
+    assert len(frames["ranking_correlations"]) == 15
+    assert len(frames["ranking_pairs"]) == 6 * 15
+    assert len(frames["regions"]) == 150
+    assert len(frames["property_effects"]) == 8 * 6
+    assert len(frames["per_image"]) == 150
+    assert len(frames["metric_correlations"]) == 15
+    assert frames["metric_sets"].recommended.sum() == 1
+    assert (frames["loadings"].varimax).all()
+    row = frames["rankings"].query("metric == 'kl' and model == 'f'").iloc[0]
+    assert row["rank"] == 1 and row.low < row["mean"] < row.high
+    files = write_tables(reversed_truths, tmp_path / "tables")
+    assert {path.stem for path in files} == set(frames)
+    for path in files:
+        read = pandas.read_csv(path) if path.suffix == ".csv" else pandas.read_parquet(path)
+        frame = frames[path.stem]
+        assert list(read.columns) == list(frame.columns)
+        for name in frame.select_dtypes("number").columns:
+            assert read[name].to_numpy(float) == pytest.approx(frame[name].to_numpy(float), nan_ok=True)
+
+
+def test_words() -> None:
+    assert [p_text(value) for value in (0.0002, 0.0123, 0.4321, np.nan)] == [
+        "p < 0.001",
+        "p = 0.012",
+        "p = 0.43",
+        "no p",
+    ]
+    assert [number(value) for value in (-0.004, -0.5, 12.34, 1234.5, np.nan)] == [
+        "0.00",
+        "−0.50",
+        "12.3",
+        "1,234",
+        "undefined",
+    ]
+    assert (plural(1, "image"), plural(0, "image")) == ("1 image", "0 images")
+    assert listed(list("abcdefgh")) == "a, b, c, d, e, f and 2 more"
+    assert (listed(["a"]), listed([]), listed(["a", "b"])) == ("a", "", "a and b")
+    assert (sentence(""), sentence("one. two")) == ("", "One. two.")
