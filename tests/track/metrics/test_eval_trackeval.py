@@ -16,7 +16,7 @@ from sparsight.track.metrics.matching import beyond_doubt, largest_total
 from sparsight.track.metrics.pairs import compare, side
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     frames=st.integers(1, 30),
@@ -42,7 +42,7 @@ def small_rows(draw: st.DrawFn) -> np.ndarray:
     return np.array(rows, float).reshape(-1, 6)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(truth=small_rows(), result=small_rows())
 def test_agrees_where_boxes_tie_and_frames_are_empty(truth: np.ndarray, result: np.ndarray) -> None:
     assert_agrees(evaluate(truth, result, length=6), on_rows(truth, result, 6))

@@ -29,10 +29,11 @@ from sparsight.track.formats.table import (
 HOLDS = ("name", "second_name", "point_x", "point_y", "right", "bottom")
 WHOLE_PIXELS = True
 _LAYOUT = "frame<TAB>(x, y)<TAB>name[<TAB>second name]<TAB>[x y w h]<TAB>[x1 y1 x2 y2]"
-_NUMBER = r"\s*(-?\d{1,9})"
+_NUMBER = r"(-?\d{1,9})"
+_BOX = rf"\[ *{' +'.join([_NUMBER] * 4)} *\]"
 _LINE = re.compile(
-    rf"(\d{{1,9}})\t\({_NUMBER},{_NUMBER}\s*\)\t([^\t]*)\t(?:([^\t]*)\t)?"
-    rf"\[{4 * _NUMBER}\s*\]\t\[{4 * _NUMBER}\s*\]\r?"
+    rf"(\d{{1,9}})\t\({_NUMBER}, *{_NUMBER}\)\t([^\t]*)\t(?:([^\t]*)\t)?"
+    rf"{_BOX}\t{_BOX}\r?"
 )
 
 

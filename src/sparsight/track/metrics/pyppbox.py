@@ -24,6 +24,8 @@ from sparsight.track.metrics.labels import Source, load
 OFFLINE_SPREAD, ONLINE_SPREAD = 5.0, 16.0
 """The largest difference, in pixels, between coordinates of a reported box and its true one."""
 _BLOCK = 1 << 20
+_TIE = 1e-6
+"""Pixels below which total differences of assignments count as equal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,10 +250,14 @@ def _one_to_one(
     result: People,
     spread: float,
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """As many pairs as possible, no box in two of them, and among those the least total difference."""
+    """As many pairs as possible, no box in two of them, and among those the least total difference.
+
+    Where that leaves a choice, as many names as possible are right.
+    """
     most = int(np.unique(result.frame, return_counts=True)[1].max(initial=0))
     # A pair more is worth more than all the differences of a frame together.
     worth = (most + 1) * (spread + 1) - difference
+    worth += _TIE / (most + 1) * (truth.name[row] == result.name[column])
     taken = assign(row, column, worth, (len(truth), len(result)))
     return row[taken], column[taken]
 
