@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
 PRIORS = ("none", "centre")
 
 TABLES = "tables"
+
+_PACKAGES = {
+    "pandas": "pandas",
+    "pyarrow": "pyarrow",
+    "scikit_posthocs": "scikit-posthocs",
+    "statsmodels": "statsmodels",
+}
 
 
 def assess(
@@ -61,6 +69,7 @@ def assess(
     .parquet.
     """
     check_folder(out)
+    _check_packages()
     if prior not in PRIORS:
         raise SparsightError(f"there is no prior {prior!r}: give --prior none or --prior centre.")
     names = None if models is None else [name.strip() for name in models.split(",") if name.strip()]
@@ -102,6 +111,13 @@ def assess(
     for conclusion in found.conclusions:
         typer.echo(f"- {conclusion.claim}")
     typer.echo(report)
+
+
+def _check_packages() -> None:
+    """What would otherwise be missed only after the scoring."""
+    for name, package in _PACKAGES.items():
+        if importlib.util.find_spec(name) is None:
+            raise SparsightError(f"assessing needs {package}: pip install 'sparsight[assess]'.")
 
 
 def _load(names: Sequence[str], roots: Sequence[Path]) -> list[Dataset]:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +10,14 @@ import pandas
 import pytest
 from made_scores import METRICS, Metric, scores_of, two_truths
 
+from sparsight import SparsightError
 from sparsight.saliency.assess import Assessment, RegionProperties, assess, data_frames, write_tables
 from sparsight.saliency.assess.conclusions import METRICS as ABOUT_METRICS
 from sparsight.saliency.assess.conclusions import PROPERTIES as ABOUT_PROPERTIES
 from sparsight.saliency.assess.conclusions import TRUTHS as ABOUT_TRUTHS
+from sparsight.saliency.assess.mixing import varimax_rotation
 from sparsight.saliency.assess.properties import PROPERTIES
+from sparsight.saliency.assess.statistics import nemenyi
 from sparsight.saliency.assess.wording import listed, number, p_text, plural, sentence
 
 UP = [0.0, 0.6, 1.2, 1.8, 2.4, 3.0]
@@ -111,9 +117,7 @@ def test_little_data_makes_modest_sentences() -> None:
 def test_one_image_two_models_two_metrics() -> None:
     found = assess(scores_of(two_truths([0, 3], [0, 3], images=1)[:, :, :2], METRICS[:2]))
     assert not found.mixings
-    assert found.notes == (
-        "The metrics of made were not mixed: fewer than two vary on the same two images.",
-    )
+    assert found.notes == ("The metrics of made were not mixed: fewer than two vary on the same two images.",)
     assert "on 1 image" in found.conclusions[0].evidence
 
 
@@ -129,11 +133,39 @@ def test_metrics_that_agree_are_one_group() -> None:
 
 
 def test_a_contrast_without_rotation() -> None:
-    rng = np.random.default_rng(0)
-    values = two_truths(UP, UP, images=150) + 2.5 * rng.normal(size=(150, 6, 1)) * np.array([1, 1, -1, 1, 1, -1])
-    found = assess(scores_of(values))
-    if found.mixings[0].components.kept > 1:
-        assert "against" in claims(found, ABOUT_METRICS)
+    # Both truths share most of what varies; what is left sets one against the other.
+    common = 1.5 * np.random.default_rng(0).normal(size=(150, 6, 1)) * np.array([1, 1, -1, 1, 1, -1.0])
+    found = assess(scores_of(two_truths(UP, UP[::-1], images=150) + common))
+    said = claims(found, ABOUT_METRICS)
+    assert found.mixings[0].components.kept == 2
+    assert "Component 1 is what all 6 metrics have in common." in said
+    assert re.search(
+        r"Component 2 sets (auc|nss|kl|,| |and)+ against (f|s|mae|,| |and)+ \(--varimax", said
+    ) or (re.search(r"Component 2 sets (f|s|mae|,| |and)+ against (auc|nss|kl|,| |and)+ \(--varimax", said))
+
+
+@pytest.mark.parametrize(
+    ("module", "needed"),
+    [
+        ("scikit_posthocs", lambda: nemenyi(np.eye(3))),
+        ("statsmodels.multivariate.factor_rotation", lambda: varimax_rotation(np.eye(3)[:, :2])),
+    ],
+)
+def test_a_missing_package(
+    module: str, needed: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(SparsightError, match=r"pip install 'sparsight\[assess\]'"):
+        needed()
+
+
+@pytest.mark.parametrize("module", ["pandas", "pyarrow"])
+def test_tables_need_packages(
+    reversed_truths: Assessment, tmp_path: Path, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(SparsightError, match=rf"needs {module}: pip install"):
+        write_tables(reversed_truths, tmp_path)
 
 
 def test_tables_hold_every_number(reversed_truths: Assessment, tmp_path: Path) -> None:
