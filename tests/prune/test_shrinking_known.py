@@ -13,10 +13,12 @@ from torch import nn
 
 from sparsight import nets
 from sparsight.prune import Sparsifier, coupling, shrink
+from sparsight.prune.criteria.criterion import arguments
 from sparsight.prune.finite import first_not_finite
 from sparsight.prune.shrinking import ShrinkResult
 from sparsight.prune.shrinking.coupling import Coupling
 from sparsight.prune.shrinking.surgery import sharing_copy
+from sparsight.prune.shrinking.tracing import Tracer
 
 
 def same(first: ShrinkResult, second: ShrinkResult) -> None:
@@ -124,3 +126,50 @@ def test_numbers_that_are_none_are_found() -> None:
     for bad in (torch.nan, torch.inf, -torch.inf):
         assert first_not_finite([*fine, torch.tensor([1.0, bad]), big]) == len(fine)
     assert first_not_finite([torch.tensor([torch.inf, -torch.inf])]) == 0
+
+
+class Asks(nn.Module):
+    """Takes the branch that the values of its maps ask for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.usual, self.rare = unit(3, 8), unit(8, 8), unit(8, 8)
+        self.last = nn.Conv2d(8, 2, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x)
+        return self.last(self.usual(x) if x.std() > 1e-3 else self.rare(x))
+
+
+def test_a_network_that_asks_for_values_is_run_with_them() -> None:
+    model = Asks()
+    model.first[1].bias.data.zero_()
+    found = coupling(model.eval(), torch.randn(1, 3, 8, 8))
+    assert found.layers == ("first.0", "usual.0")
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(4, 6, 3, stride=(2, 1), padding=1, dilation=(1, 2), groups=2),
+        nn.Conv2d(4, 6, (1, 4), padding="same"),
+        nn.Conv2d(4, 6, 5, padding=2, padding_mode="reflect"),
+        nn.ConvTranspose2d(4, 6, 3, stride=2, output_padding=1),
+        nn.Conv1d(4, 6, 3, stride=2),
+        nn.Conv3d(4, 6, 2, padding=1),
+        nn.Linear(4, 6),
+    ],
+    ids=lambda layer: str(layer),
+)
+def test_a_layer_that_is_not_computed_has_the_shape_of_one_that_is(layer: nn.Module) -> None:
+    rank = 0 if isinstance(layer, nn.Linear) else layer.weight.ndim - 2
+    x = torch.rand(2, *([4] if not rank else [4, *[9, 11, 7][:rank]]))
+    trace = Tracer(layer.eval(), constants=False, values=False).run([x], {})
+    assert [tensor.shape for tensor in trace.outputs] == [layer(x).shape]
+
+
+def test_calibration_is_moved_to_where_the_model_is() -> None:
+    x = torch.ones(2)
+    moved_to = arguments((x, {"mask": [x]}), torch.device("meta"))
+    assert moved_to[0].device.type == "meta" == moved_to[1]["mask"][0].device.type
+    assert len(arguments(x, torch.device("cpu"))) == 1

@@ -3,26 +3,59 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from sparsight import SparsightError, saliency
+from sparsight import SparsightError, media, saliency
 from sparsight.registry import resolve
+from sparsight.saliency.models import SCHEMES, accepts, predict
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
 
 
-def test_every_name_leads_to_a_constructor_with_options() -> None:
+def test_every_name_leads_to_a_constructor_whose_options_have_defaults() -> None:
     for target in saliency.MODELS.values():
-        assert "device" in inspect.signature(resolve(target)).parameters
+        for parameter in inspect.signature(resolve(target)).parameters.values():
+            assert parameter.default is not parameter.empty
+    for target in SCHEMES.values():
+        first, *options = inspect.signature(resolve(target)).parameters.values()
+        assert first.default is first.empty
+        assert all(option.default is not option.empty for option in options)
 
 
 def test_an_unknown_model_is_told_the_nearest() -> None:
     with pytest.raises(SparsightError, match="did you mean 'deeprare'"):
         saliency.build("deprare")
+    with pytest.raises(SparsightError, match=r"did you mean 'onnx:\.\.\.'"):
+        saliency.build("onx:net.onnx")
+    with pytest.raises(SparsightError, match=r"'maps': did you mean 'maps:\.\.\.'"):
+        saliency.build("maps")
 
 
 def test_an_unknown_option_is_told_the_nearest() -> None:
     with pytest.raises(SparsightError, match="did you mean 'bins'"):
         saliency.build("deeprare", bin=3)
+    with pytest.raises(SparsightError, match="did you mean 'method'"):
+        saliency.build("fused:itti+gbvs", methd="sum")
+
+
+def test_models_say_which_options_they_have() -> None:
+    assert accepts("deeprare", "device")
+    assert not accepts("itti", "device")
+    assert accepts("fused:itti+gbvs", "device")
+    assert not accepts("maps:somewhere", "folder")
+    with pytest.raises(SparsightError, match="no saliency model"):
+        accepts("nothing", "device")
+
+
+def test_a_model_that_must_know_the_name_is_told(tmp_path: Path) -> None:
+    media.write_image(tmp_path / "one.png", IMAGE[..., 0])
+    model = saliency.build(f"maps:{tmp_path}")
+    assert predict(model, IMAGE, "one.jpg").map.shape == (48, 64)
+    centre = saliency.build("center_bias")
+    np.testing.assert_array_equal(predict(centre, IMAGE, "any").map, centre(IMAGE).map)
 
 
 def test_the_room_opens_without_its_furniture() -> None:
@@ -31,3 +64,23 @@ def test_the_room_opens_without_its_furniture() -> None:
         "sys.exit(any(name in sys.modules for name in ('torch', 'cv2', 'onnxruntime', 'numpy')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_priors_do_not_look_at_the_picture() -> None:
+    centre = saliency.build("center_bias")(IMAGE).map
+    assert centre.max() == 1
+    np.testing.assert_allclose(centre, centre[::-1, ::-1], atol=1e-6)
+    # One deviation from the middle, a quarter of the width away.
+    wide = saliency.build("center_bias")(np.zeros((101, 401, 3), np.uint8)).map
+    assert wide[50, 200] == 1
+    assert wide[50, 300] == pytest.approx(np.exp(-0.5 * (100 / 401 / 0.25) ** 2), rel=1e-4)
+    assert (saliency.build("uniform")(IMAGE).map == 1).all()
+
+
+def test_noise_is_the_same_for_the_same_image_and_seed_only() -> None:
+    model = saliency.build("random")
+    np.testing.assert_array_equal(model(IMAGE).map, saliency.build("random")(IMAGE).map)
+    other = IMAGE.copy()
+    other[0, 0] ^= 1
+    for different in (model(other).map, saliency.build("random", seed=1)(IMAGE).map):
+        assert abs(np.corrcoef(model(IMAGE).map.ravel(), different.ravel())[0, 1]) < 0.1

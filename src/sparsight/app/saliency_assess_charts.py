@@ -215,8 +215,8 @@ def scree(eigenvalues: Values, chance: Values, kept: int, label: str) -> str:
         if index < kept:
             parts.append(_tick(x + 0.42 * step, y + 11, f"{cumulative[index]:.0%}"))
     dash = ' stroke-dasharray="5 3"'
-    x = left + step * (np.arange(count) + 0.5)
-    parts.append(_path(x, top + tall * (1 - chance / most), _OTHER, 2, dash))
+    middles = left + step * (np.arange(count) + 0.5)
+    parts.append(_path(middles, top + tall * (1 - chance / most), _OTHER, 2, dash))
     parts.append(_path((left + wide - 150, left + wide - 124), (top + 12, top + 12), _OTHER, 2, dash))
     parts.append(_tick(left + wide - 118, top + 16, "unrelated metrics"))
     parts.append(_tick(left + wide / 2, top + tall + 32, "component", "middle"))
@@ -242,8 +242,8 @@ def loading_plane(names: Sequence[str], loadings: Values, label: str) -> str:
     ends = np.stack([middle + radius * loadings[:, 0], centre - radius * loadings[:, 1]], axis=1)
     # Names stand right and left of the circle, moved apart where they would meet.
     for right in (True, False):
-        members = np.flatnonzero((ends[:, 0] >= middle) == right)
-        members = members[np.argsort(ends[members, 1], kind="stable")]
+        found = np.flatnonzero((ends[:, 0] >= middle) == right)
+        members = found[np.argsort(ends[found, 1], kind="stable")].tolist()
         edge = 2 * middle - side + 6 if right else side - 6
         for index, y in zip(members, _apart(ends[members, 1], 13.5, 10.0, size - 6), strict=True):
             x_end, y_end = ends[index]

@@ -261,7 +261,7 @@ def per_image(scores: Scores, dataset: int, seed: int = 0) -> PerImage | None:
 
 def _unit(signs: Values) -> Values:
     length = np.sqrt((signs**2).sum(axis=-1, keepdims=True))
-    return np.divide(signs, length, out=np.zeros_like(signs), where=length > 0)
+    return np.asarray(np.divide(signs, length, out=np.zeros_like(signs), where=length > 0))
 
 
 def _within(unit: Values) -> Values | None:

@@ -342,7 +342,7 @@ def _per_image(scores: Scores, each: PerImage) -> list[Conclusion]:
             f"{often_word(float(np.nanmean(each.difficulty)))} one on which it does well by the other.",
             f"Spearman's rho over {len(each.images)} images, per model from "
             f"{number(np.nanmin(each.difficulty))} to {number(np.nanmax(each.difficulty))}, mean "
-            f"{number(np.nanmean(each.difficulty))}.",
+            f"{number(float(np.nanmean(each.difficulty)))}.",
             sentence(each.caution),
         ),
     ]

@@ -92,11 +92,11 @@ def region_properties(image: Image, mask: Mask) -> dict[str, float]:
     parts = stats[1:, cv2.CC_STAT_AREA]
     rows, columns = np.nonzero(mask)
     away = np.hypot(rows.mean() - (height - 1) / 2, columns.mean() - (width - 1) / 2)
-    lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    lab = np.asarray(cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
     histogram, colour = _contrast(lab, mask)
     return {
         "size": area / mask.size,
-        "number": float(max(1, np.count_nonzero(parts >= LEAST_REGION * mask.size))),
+        "number": max(1.0, float(np.count_nonzero(parts >= LEAST_REGION * mask.size))),
         "eccentricity": float(away / (np.hypot(height, width) / 2)),
         "contrast_histogram": histogram,
         "contrast_colour": colour,
@@ -179,7 +179,7 @@ def _congestion(lab: NDArray[np.float32]) -> float:
         a, b, c, d, e, f = np.moveaxis((pooled - mean[..., left] * mean[..., right]).astype(np.float64), 2, 0)
         volume = a * (d * f - e * e) - b * (b * f - c * e) + c * (b * e - c * d)
         found.append(float((np.clip(volume, 0, None) ** (1 / 6)).mean()))
-        lab = cv2.pyrDown(lab)
+        lab = np.asarray(cv2.pyrDown(lab), np.float32)
     return float(np.mean(found)) if found else 0.0
 
 

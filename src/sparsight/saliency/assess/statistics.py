@@ -234,14 +234,16 @@ def rank_correlation(a: ArrayLike, b: ArrayLike, seed: int = 0) -> RankCorrelati
         rng = np.random.default_rng(seed)
         orders = rng.permuted(np.tile(np.arange(n), (_PERMUTATIONS, 1)), axis=1)
         orders[0] = np.arange(n)  # the order that was found counts as one of them
-    found = []
-    for features in (pair_signs, _centred_ranks):
-        one, two = features(first), features(second)
-        scale = math.sqrt((one**2).sum() * (two**2).sum())
-        value = float((one * two).sum() / scale)
-        chance = features(second[orders]) @ one / scale
-        found += [value, float(np.mean(np.abs(chance) >= abs(value) - 1e-9))]
-    return RankCorrelation(*found, n, _few_things(n))
+    tau, p_tau = _permuted(pair_signs(first), pair_signs(second), pair_signs(second[orders]))
+    rho, p_rho = _permuted(_centred_ranks(first), _centred_ranks(second), _centred_ranks(second[orders]))
+    return RankCorrelation(tau, p_tau, rho, p_rho, n, _few_things(n))
+
+
+def _permuted(one: Values, two: Values, shuffled: Values) -> tuple[float, float]:
+    """The correlation of two centred lists, and the share of shuffled second ones that reach it."""
+    scale = math.sqrt((one**2).sum() * (two**2).sum())
+    value = float((one * two).sum() / scale)
+    return value, float(np.mean(np.abs(shuffled @ one / scale) >= abs(value) - 1e-9))
 
 
 def pair_signs(values: Values) -> Values:
@@ -264,18 +266,18 @@ def _centred_ranks(values: Values) -> Values:
 
 def tau_matrix(values: Values) -> Values:
     """Kendall's tau-b between all rows of (R, n) numbers: (R, R), NaN where a row has no order."""
-    signs = pair_signs(values)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        unit = signs / np.sqrt((signs**2).sum(axis=1, keepdims=True))
-    return unit @ unit.T
+    return _cosines(pair_signs(values))
 
 
 def rho_matrix(values: Values) -> Values:
     """Spearman's rho between all rows of (R, n) numbers: (R, R), NaN where a row has no order."""
-    ranks = _centred_ranks(values)
+    return _cosines(_centred_ranks(values))
+
+
+def _cosines(rows: Values) -> Values:
     with np.errstate(invalid="ignore", divide="ignore"):
-        unit = ranks / np.sqrt((ranks**2).sum(axis=1, keepdims=True))
-    return unit @ unit.T
+        unit = rows / np.sqrt((rows**2).sum(axis=1, keepdims=True))
+    return np.asarray(unit @ unit.T)
 
 
 def nemenyi(values: ArrayLike) -> Values:

@@ -73,7 +73,7 @@ class Scores:
     def oriented(self) -> Values:
         """(I, M, K) the scores, turned so that higher is better for every metric."""
         signs = np.array([1.0 if measure.higher_is_better else -1.0 for measure in self.measures])
-        return self.values * signs
+        return np.asarray(self.values * signs)
 
     def scored(self, dataset: int, columns: Sequence[int]) -> NDArray[np.int64]:
         """Images of a data set on which every model has every one of the metrics ``columns``."""
@@ -138,7 +138,9 @@ def read_scores(
         others = [name for name in names if name not in metrics]
         notes.append(f"Columns that are no metric known here were left out: {', '.join(others)}.")
     scores = make_scores(
-        *(keys[key][wanted].tolist() for key in ("dataset", "image", "model")),
+        keys["dataset"][wanted].tolist(),
+        keys["image"][wanted].tolist(),
+        keys["model"][wanted].tolist(),
         values[wanted][:, known_columns],
         [metrics[names[index]] for index in known_columns],
         where=where,
