@@ -9,12 +9,14 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
+from sparsight.errors import SparsightError
 from sparsight.prune.layer import prunable_layers
 from sparsight.prune.profiling import sample_inputs
 from sparsight.prune.shrinking.slots import zero_rows
 from sparsight.prune.shrinking.solving import Rules, Solver
-from sparsight.prune.shrinking.surgery import held, layers, ready
+from sparsight.prune.shrinking.surgery import layers, ready
 from sparsight.prune.shrinking.tracing import Contraction, Trace, Tracer
+from sparsight.prune.shrinking.walking import held
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,10 @@ class Coupling:
         silent &= ~self._pinned
         if not torch.equal(silent[classes], zero):
             return None
-        if any(tensors[name].detach()[silent[indices]].any() for name, indices in self._voices.items()):
-            return None
+        if self._voices:
+            voices = torch.cat([tensors[name].detach() for name in self._voices])
+            if bool(voices[silent[torch.cat([*self._voices.values()])]].any()):
+                return None
         silent = silent[self._classes]
         made: dict[str, Contraction] = {}
         for name, contraction in contractions.items():
@@ -141,9 +145,11 @@ def coupling(
             finite.
     """
     base = ready(model)
-    trace = Tracer(base, constants=False).run(
-        [tensor.cpu() for tensor in sample_inputs(model, example_inputs)], {}
-    )
+    inputs = [tensor.cpu() for tensor in sample_inputs(model, example_inputs)]
+    try:
+        trace = Tracer(base, constants=False, values=False).run(inputs, {})
+    except SparsightError:  # it asks for values, or there is something wrong with it
+        trace = Tracer(base, constants=False).run(inputs, {})
     for slots in trace.inputs:
         trace.pins.append((slots, "is an input of the model"))
     parameters = dict(base.named_parameters())

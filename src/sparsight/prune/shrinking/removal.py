@@ -18,6 +18,7 @@ from sparsight.prune.shrinking.slots import zero_rows
 from sparsight.prune.shrinking.solving import Plan, Rules, Solver, learn
 from sparsight.prune.shrinking.surgery import cut, layers, own, ready
 from sparsight.prune.shrinking.tracing import ConflictError, Trace, Tracer, tensors
+from sparsight.prune.shrinking.walking import walked
 
 MAX_PLANS = 64
 """Plans tried before giving up on a network whose code fixes its sizes."""
@@ -190,7 +191,7 @@ def _skipped(model: nn.Module, trace: Trace, plan: Plan) -> Iterator[Skipped]:
     ran = {name.rpartition(".")[0] for name in trace.contractions} | {
         name.rpartition(".")[0] for name, _ in trace.axes
     }
-    for name, module in model.named_modules():
+    for name, module in walked(model):
         if isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)) and name not in ran:
             yield Skipped(name, 0, "did not run on the example inputs in a way that can be followed")
 
@@ -246,8 +247,8 @@ def _check(difference: float, outputs: list[Tensor]) -> None:
 
 def _restore(small: nn.Module, model: nn.Module) -> None:
     """The modes of the network that was given."""
-    modes = dict(model.named_modules())
-    for name, module in small.named_modules():
+    modes = dict(walked(model))
+    for name, module in walked(small):
         if name in modes:
             module.training = modes[name].training
 

@@ -116,8 +116,7 @@ class Solver:
                     changed = True
                     self.needed[fresh] = True
                     reason = f"{contraction.layer} reads what it is summed with"
-                    for number in fresh.tolist():
-                        self.reasons.setdefault(number, reason)
+                    self.reasons.update(dict.fromkeys(fresh.tolist(), reason))
 
     def _foldable(self, contraction: Contraction) -> Tensor:
         constants = contraction.constants

@@ -15,19 +15,7 @@ from sparsight.errors import SparsightError
 from sparsight.prune.finite import first_not_finite
 from sparsight.prune.shrinking.solving import Plan
 from sparsight.prune.shrinking.tracing import Contraction, Trace
-
-
-def held(model: nn.Module) -> dict[str, Tensor]:
-    """Name → tensor of all parameters, then all buffers, each tensor once: in one pass over the modules."""
-    parameters: dict[int, tuple[str, Tensor]] = {}
-    buffers: dict[int, tuple[str, Tensor]] = {}
-    for path, module in model.named_modules():
-        prefix = f"{path}." if path else ""
-        for into, kind in ((parameters, module._parameters), (buffers, module._buffers)):
-            for name, tensor in kind.items():
-                if tensor is not None:
-                    into.setdefault(id(tensor), (prefix + name, tensor))
-    return {**dict(parameters.values()), **dict(buffers.values())}
+from sparsight.prune.shrinking.walking import held, walked
 
 
 def sharing_copy(model: nn.Module) -> nn.Module:
@@ -37,7 +25,7 @@ def sharing_copy(model: nn.Module) -> nn.Module:
         SparsightError: a part of the model cannot be copied.
     """
     memo: dict[int, Any] = {id(t): t for t in held(model).values()}
-    for module in model.modules():
+    for _, module in walked(model):
         for value in vars(module).values():
             # Weights that other tools compute from others are no leaves, which cannot be copied otherwise.
             if isinstance(value, Tensor) and not value.is_leaf:
@@ -49,7 +37,7 @@ def sharing_copy(model: nn.Module) -> nn.Module:
             f"{type(model).__name__} cannot be copied ({error}): remove what it holds beside modules and "
             "tensors."
         ) from error
-    for module in copied.modules():
+    for _, module in walked(copied):
         for hooks in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks):
             for key, hook in list(hooks.items()):
                 if getattr(hook, "__module__", "").startswith("sparsight.prune."):
@@ -63,7 +51,7 @@ def _copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
     A module is some twenty dictionaries and flags, nearly all of them empty: looking at each by itself takes
     longer than running a small network.
     """
-    plain = [module for module in model.modules() if _is_plain(module)]
+    plain = [module for _, module in walked(model) if _is_plain(module)]
     for module in plain:
         memo[id(module)] = module.__class__.__new__(module.__class__)
     for module in plain:
@@ -109,7 +97,7 @@ def ready(model: nn.Module) -> nn.Module:
         raise SparsightError(
             f"{named[wrong][0]} holds NaN or infinite values: train again from before they came."
         )
-    computed = any(parametrize.is_parametrized(module) or _masked(module) for module in model.modules())
+    computed = any(parametrize.is_parametrized(module) or _masked(module) for _, module in walked(model))
     copied = sharing_copy(model)
     if computed:  # baking writes into the parameters
         copied = copy.deepcopy(copied)
@@ -236,7 +224,7 @@ def _install(model: nn.Module, made: dict[str, Tensor], groups: dict[str, int]) 
     """Put new tensors into a model, and tell its modules their new sizes."""
     saved = [
         (module, dict(vars(module)), dict(module._parameters), dict(module._buffers))
-        for module in model.modules()
+        for _, module in walked(model)
     ]
     old = held(model)
     new: dict[int, Tensor] = {}
@@ -247,7 +235,7 @@ def _install(model: nn.Module, made: dict[str, Tensor], groups: dict[str, int]) 
             is_parameter = isinstance(before, nn.Parameter)
             new[id(before)] = nn.Parameter(fresh, before.requires_grad) if is_parameter else fresh
     wanted = {id(old[name]): count for name, count in groups.items()}
-    for path, module in model.named_modules():
+    for path, module in walked(model):
         count = wanted.get(id(module._parameters.get("weight")), -1)
         kinds: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
         for kind in kinds:
@@ -272,7 +260,7 @@ def own(small: nn.Module, model: nn.Module) -> None:
     """Copy those tensors of a shrunk model that are still those of the one it came from."""
     theirs = {t.untyped_storage().data_ptr() for t in held(model).values()}
     made: dict[int, Tensor] = {}
-    for module in small.modules():
+    for _, module in walked(small):
         kinds: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
         for kind in kinds:
             for key, tensor in kind.items():

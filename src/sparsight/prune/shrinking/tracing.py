@@ -25,6 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from sparsight.errors import SparsightError
 from sparsight.prune.shrinking.slots import FIXED, Source, Value, distinct, fixed, unknown, zero_rows
+from sparsight.prune.shrinking.walking import held, walked
 
 _FEW = 4
 
@@ -211,6 +212,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         before: the trace of the network as it was.
         kept: bool per slot of ``before``.
         constants: whether to find out which channels are constant; without, only which belong together.
+        values: whether to compute what layers give. Without, it is zeros, which take no time to make: enough
+            to see what belongs together, unless the network's code asks for a value: then the run fails.
     """
 
     def __init__(
@@ -220,23 +223,25 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kept: Tensor | None = None,
         *,
         constants: bool = True,
+        values: bool = True,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.trace = Trace()
         self.before = before
         self.constants = constants and before is None
+        self.computes = values
         self.kept = kept if kept is not None else torch.ones(1, dtype=torch.bool)
         self.step = Step("", "")
         self.values: dict[int, tuple[weakref.ref[Tensor], Value]] = {}
         self.owners: dict[str, tuple[nn.Module, str]] = {}
-        self._paths = {id(module): path for path, module in model.named_modules()}
+        modules = walked(model)
+        self._paths = {id(module): path for path, module in modules}
         self.norms: Counter[str] = Counter()
         self.cuts: dict[int, tuple[Value, str, list[Tensor]]] = {}
         self._model = model
-        named = [*model.named_parameters(), *model.named_buffers()]
-        for name, tensor in named:
+        for name, tensor in held(model).items():
             self.give(tensor, fixed(tensor.ndim, static=True, source=Source(name, tensor)))
-        for path, module in model.named_modules():
+        for path, module in modules:
             for attribute in (*module._parameters, *module._buffers):
                 self.owners.setdefault(f"{path}.{attribute}" if path else attribute, (module, attribute))
 
@@ -293,7 +298,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         from sparsight.prune.shrinking.rules import follow
 
         kwargs = kwargs or {}
-        result = func(*args, **kwargs)
+        result = func(*args, **kwargs) if self.computes else self._stand_in(func, args, kwargs)
         inputs = operands(args) + operands(kwargs) if kwargs else operands(args)
         if not inputs:  # a fresh tensor: fixed, once anybody asks
             return result
@@ -314,6 +319,16 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._same_step()
             self.trace.steps.append(self.step)
         return result
+
+    def _stand_in(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Zeros in place of what a layer gives; all other operations are done."""
+        shape = None if kwargs else _shape_of_layer(_step_name(func), args)
+        if shape is not None:
+            return args[0].new_zeros(shape)
+        depends = torch.Tag.data_dependent_output in func.tags or torch.Tag.dynamic_output_shape in func.tags
+        if depends and not all(self.value(tensor).static for tensor in operands(args) + operands(kwargs)):
+            raise SparsightError(f"{_step_name(func)} asks for a value.")
+        return func(*args, **kwargs)
 
     # --- What rules use --------------------------------------------------------------------------------
 
@@ -490,6 +505,27 @@ def _crossing(block: Tensor, open_rows: Tensor, wanted: Tensor) -> Tensor:
 def _step_name(func: Any) -> str:
     """An operation's name; a reshape that copies is the same as one that does not."""
     return str(func).replace("_unsafe_view", "view").replace("_reshape_alias", "view")
+
+
+def _shape_of_layer(name: str, args: tuple[Any, ...]) -> tuple[int, ...] | None:
+    """Shape of what a convolution or linear layer gives; None for all else, and where that is to fail."""
+    if name in ("aten.addmm.default", "aten.mm.default"):
+        first, second = args[-2:]
+        return (len(first), second.shape[1]) if first.shape[1] == len(second) else None
+    if name != "aten.convolution.default":
+        return None
+    x, weight, _, stride, padding, dilation, transposed, _, groups = args
+    rank = x.ndim - 2
+    usual = not transposed and weight.ndim == x.ndim and x.dtype == weight.dtype
+    if (
+        not usual
+        or x.shape[1] != weight.shape[1] * groups
+        or {*map(len, (stride, padding, dilation))} != {rank}
+    ):
+        return None
+    axes = zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True)
+    sizes = [(size + 2 * pad - gap * (taps - 1) - 1) // step + 1 for size, taps, step, pad, gap in axes]
+    return (len(x), len(weight), *sizes) if min(sizes) > 0 else None
 
 
 def _callers(frame: FrameType | None) -> Iterator[FrameType]:
