@@ -30,10 +30,10 @@ class FolderSource:
 
     def __init__(self, folder: Path) -> None:
         sequence = folder
-        files = _pictures(folder)
+        files = pictures_in(folder)
         if not files and (folder / "img1").is_dir():
             folder = folder / "img1"
-            files = _pictures(folder)
+            files = pictures_in(folder)
         elif folder.name == "img1":
             sequence = folder.resolve().parent
         if not files:
@@ -87,7 +87,12 @@ def natural_key(path: Path) -> list[tuple[int, str]]:
     ]
 
 
-def _pictures(folder: Path) -> list[Path]:
+def pictures_in(folder: Path) -> list[Path]:
+    """The picture files of a folder, not of those in it, in natural order; by their endings, unopened.
+
+    Raises:
+        SparsightError: the folder cannot be read.
+    """
     try:
         files = [
             file

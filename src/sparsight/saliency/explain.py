@@ -1,4 +1,4 @@
-"""Why a place is salient, on one sheet: the picture, its map, levels and layers, and the strongest channels."""
+"""Why a place is salient, on one sheet: the picture, its map, levels, layers and strongest channels."""
 
 from __future__ import annotations
 

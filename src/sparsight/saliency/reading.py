@@ -101,14 +101,13 @@ class TorchReader:
     """One layer at a time, from PyTorch, on the CPU or a GPU. One call at a time."""
 
     def __init__(self, network: nn.Module, layers: Sequence[str], extra: Sequence[str], device: str) -> None:
-        self._network = network.eval()
+        self._network = network.eval().to(device)
         self._layers = frozenset(layers)
         self._extra = frozenset(extra)
         self._order = tuple(dict.fromkeys([*layers, *extra]))
         self._device = device
         self.extra: dict[str, Features] = {}
         self._forget_unused()
-        self._network.to(device)
 
     def rarities(self, x: NDArray[np.float32], bins: int, border: Callable[[int], int]) -> dict[str, Map]:
         """See ``Reader``."""

@@ -20,7 +20,7 @@ class Channel:
     Attributes:
         layer: name of the layer.
         index: the channel's number in it, from 0.
-        share: fraction of the value of the saliency map at the point asked for, before any processing.
+        share: its part of what the channels of all layers add to the map at the point asked for.
         map: (h, w) float32 ≥ 0, what the channel adds to its layer's map, on the layer's own grid.
     """
 
