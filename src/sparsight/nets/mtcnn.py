@@ -219,9 +219,9 @@ class FaceDetector:
             outputs = self._proposal.run(_network_input(small)[None])
             face, box = outputs["face"][0, 0], outputs["box"][0]
             row, column = np.nonzero(face >= self.thresholds[0])
-            corner = np.stack([column, row], axis=1) * np.float32(STRIDE)
-            window = np.concatenate([corner, corner + CELL], axis=1)
-            ratio = np.tile(np.array(image.shape[1::-1], np.float32) / size, 2)
+            corner = np.stack([column, row], axis=1) * STRIDE
+            window = np.concatenate([corner, corner + CELL], axis=1).astype(np.float32)
+            ratio = np.tile(np.array(image.shape[1::-1]) / size, 2).astype(np.float32)
             moved = _moved(window, box[:, row, column].T) * ratio
             score = face[row, column]
             best = _nms(moved, score, 0.5)

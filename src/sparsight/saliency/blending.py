@@ -17,7 +17,8 @@ from sparsight.saliency.result import Map, SaliencyResult
 
 
 def _itti(bottom_up: Map, top_down: Map) -> Map:
-    return np.float32(itti_weight(bottom_up)) * bottom_up + np.float32(itti_weight(top_down)) * top_down
+    pair = (bottom_up, top_down)
+    return np.asarray(sum(itti_weight(values) * values for values in pair), np.float32)
 
 
 METHODS: dict[str, Callable[[Map, Map], Map]] = {
@@ -37,9 +38,9 @@ def fuse(bottom_up: Map, top_down: Map, method: str = "sum") -> Map:
     Args:
         bottom_up: H×W, finite.
         top_down: the same size.
-        method: ``"sum"``, ``"product"`` (salient is what is so in both), ``"max"`` (in either), or ``"itti"``:
-            the sum, each map weighted by its (max − mean)², so that a map with few peaks counts more
-            (L. Itti, C. Koch and E. Niebur 1998).
+        method: ``"sum"``, ``"product"`` (what is salient in both), ``"max"`` (in either), or ``"itti"``: the
+            sum, each map weighted by its (max − mean)², so that a map of few peaks counts more (L. Itti,
+            C. Koch and E. Niebur 1998).
 
     Returns:
         H×W float32 in [0, 1].
@@ -50,7 +51,7 @@ def fuse(bottom_up: Map, top_down: Map, method: str = "sum") -> Map:
     join = lookup("way to fuse maps", method, METHODS)
     if bottom_up.shape != top_down.shape or bottom_up.ndim != 2:
         raise SparsightError(
-            f"maps of shapes {bottom_up.shape} and {top_down.shape} cannot be fused: resize one to the other."
+            f"maps of shapes {bottom_up.shape} and {top_down.shape} cannot be fused: give two of one size."
         )
     if not (np.isfinite(bottom_up).all() and np.isfinite(top_down).all()):
         raise SparsightError("maps with NaN or infinite values cannot be fused: repair what made them.")

@@ -18,7 +18,6 @@ from sparsight.saliency.intake import check_image
 from sparsight.saliency.models import SaliencyModel
 from sparsight.saliency.result import Map, SaliencyResult
 
-
 SIZE = (288, 384)
 """Height and width of the input where the file leaves them free and nobody says: a photograph's shape."""
 
@@ -91,8 +90,8 @@ class OnnxModel:
         sides = [side for side in values.shape if side != 1]
         if len(sides) != 2:
             raise SparsightError(
-                f"{self.path.name} gives an array of shape {values.shape}, which is not one map: use a network "
-                "that ends in a saliency map."
+                f"{self.path.name} gives an array of shape {values.shape}, not one map: use a network that "
+                "ends in a saliency map."
             )
         values = values.reshape(sides)
         if not np.isfinite(values).all():
@@ -128,7 +127,7 @@ def _colour(
 def _layout(path: Path, size: int | tuple[int, int] | None) -> tuple[bool, tuple[int, int, int]]:
     """Whether the channels of a network's input come last, and its shape without the batch."""
     import onnx
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     if not path.is_file():
         raise SparsightError(f"there is no ONNX file {path}: check the path.")
@@ -223,15 +222,18 @@ def _read_map(path: Path) -> Map:
     if path.suffix.lower() != ".npy":
         from sparsight.media import read_image
 
-        values = read_image(path).mean(axis=2, dtype=np.float32)
+        values = np.asarray(read_image(path).mean(axis=2), np.float32)
     else:
         try:
-            values = np.load(path, allow_pickle=False)
+            # Mapped, a header that promises more than the file holds is refused before memory is taken.
+            stored = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise SparsightError(f"{path} is not a sound .npy file: write the map again.") from error
-        if values.ndim != 2 or values.dtype.kind not in "fiub" or not values.size:
-            raise SparsightError(f"{path} holds {values.dtype} {values.shape}: a map is H×W numbers.")
-        values = values.astype(np.float32)
-    if not np.isfinite(values).all():
-        raise SparsightError(f"{path} holds NaN or infinite values: repair the model that made it.")
+        if not isinstance(stored, np.ndarray) or stored.ndim != 2 or stored.dtype.kind not in "fiub":
+            raise SparsightError(f"{path} does not hold one map: write an array of H×W numbers to it.")
+        values = np.array(stored, np.float32)
+    if not values.size or not np.isfinite(values).all():
+        raise SparsightError(
+            f"{path} holds no values, or NaN or infinite values: repair the model that made it."
+        )
     return values

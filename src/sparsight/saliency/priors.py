@@ -73,5 +73,5 @@ class Random:
         """Noise at the size of ``image``; errors as for every model."""
         check_image(image)
         # One stream for all images would make the map of an image depend on those before it.
-        rng = np.random.default_rng([self.seed, zlib.crc32(np.ascontiguousarray(image))])
+        rng = np.random.default_rng([self.seed, zlib.crc32(image.tobytes())])
         return SaliencyResult(rng.random(image.shape[:2], np.float32))

@@ -36,7 +36,7 @@ class Aim:
         SparsightError: an option out of its range.
     """
 
-    def __init__(self, *, size: int = 256, bins: int = 100, sigma: float = 0.02) -> None:
+    def __init__(self, *, size: int = 320, bins: int = 100, sigma: float = 0.02) -> None:
         check_positive("aim", size=size, sigma=sigma)
         if bins < 2:
             raise SparsightError(f"aim cannot have bins={bins}: give at least 2.")
@@ -57,7 +57,7 @@ def basis() -> NDArray[np.float32]:
     ``benchmarks/saliency/aim_basis.py``.
     """
     with files(__package__).joinpath("aim_basis.npy").open("rb") as stream:
-        return np.load(stream, allow_pickle=False).astype(np.float32)
+        return np.asarray(np.load(stream, allow_pickle=False), np.float32)
 
 
 def responses(rgb: NDArray[np.float32], filters: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -74,10 +74,11 @@ def global_attention(channels: NDArray[np.float32], window: int, bins: int) -> N
         (N, H, W) float32 ≥ 0; zero for a flat channel.
     """
     layers = np.moveaxis(channels, 0, -1)
-    mean, square = (
-        np.moveaxis(cv2.blur(values, (window, window), borderType=cv2.BORDER_REFLECT), -1, 0)
-        for values in (layers, layers**2)
-    )
+    smooth = [
+        cv2.blur(values, (window, window), borderType=cv2.BORDER_REFLECT) for values in (layers, layers**2)
+    ]
+    # OpenCV drops the last dimension of a single channel.
+    mean, square = (np.moveaxis(np.asarray(v, np.float32).reshape(layers.shape), -1, 0) for v in smooth)
     deviation = np.sqrt(np.maximum(square - mean**2, 0))
     means = bin_of(mean, bins, _FLAT)
     codes = means * bins + bin_of(deviation, bins, _FLAT)

@@ -97,4 +97,4 @@ def principal_colours(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
     pixels = rgb.reshape(-1, 3).astype(np.float64)
     pixels -= pixels.mean(axis=0)
     _, axes = np.linalg.eigh(pixels.T @ pixels)
-    return (pixels @ axes[:, ::-1]).T.reshape(3, *rgb.shape[:2]).astype(np.float32)
+    return np.asarray((pixels @ axes[:, ::-1]).T.reshape(3, *rgb.shape[:2]), np.float32)

@@ -27,7 +27,7 @@ def bin_of(maps: NDArray[np.float32], bins: int, flat: float = 0.0) -> NDArray[n
     low = maps.min(axis=axes, keepdims=True)
     span = maps.max(axis=axes, keepdims=True) - low
     scale = np.divide(bins, span, out=np.zeros_like(span), where=span > max(flat, 1e-30))
-    return np.minimum(((maps - low) * scale).astype(np.int64), bins - 1)
+    return np.asarray(np.minimum((maps - low) * scale, bins - 1), np.int64)
 
 
 def frequencies(codes: NDArray[np.int64], bins: int) -> NDArray[np.float64]:
