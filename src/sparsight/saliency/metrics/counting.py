@@ -9,72 +9,124 @@ at most 1; a pixel passes a threshold when it reaches it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from typing import TypeAlias
 
-import cv2
 import numpy as np
 
-from sparsight.saliency.metrics.plane import Array, Mask, Plane
+from sparsight.saliency.metrics.plane import Array, Mask, Plane, slices
 
-
-def stretched(plane: Plane) -> Array:
-    """The map as all region metrics read it: H×W float64 in [0, 1]."""
-    # In the order in which PySODMetrics divides: a level that ends up one rounding error lower falls into
-    # another bin.
-    values = plane.values / 255 if plane.byte else plane.values
-    if plane.constant:
-        return np.clip(values, 0.0, 1.0)
-    low, high = (plane.low / 255, plane.high / 255) if plane.byte else (plane.low, plane.high)
-    unit = values - low
-    unit /= high - low
-    return unit
+_LEVELS = 256
 
 
 @dataclass(frozen=True, eq=False)
 class Region:
     """What the metrics need of a stretched map and a mask.
 
-    ``true`` and ``false``: (256,) pixels of the region, and outside it, that reach each threshold, highest
-    first.
+    Attributes:
+        plane: the map; stretched it is ``(map - base) * gain + level``.
+        mask: H×W.
+        true, false: (256,) pixels of the region, and outside it, that reach each threshold, highest first.
+        adaptive: the same two counts at the adaptive threshold.
+        mean: of the stretched map.
+        share: sum of the stretched map over the region.
     """
 
-    unit: Array
+    plane: Plane
+    base: float
+    gain: float
+    level: float
     mask: Mask
     true: Array
     false: Array
+    adaptive: tuple[float, float]
+    mean: float
+    share: float
 
-    @cached_property
+    @property
     def pixels(self) -> int:
         """All pixels."""
         return self.mask.size
 
-    @cached_property
+    @property
     def area(self) -> int:
         """Pixels of the region."""
         return int(self.true[-1])
 
-    @cached_property
-    def mean(self) -> float:
-        """Mean of the stretched map."""
-        return float(self.unit.mean())
-
-    @cached_property
-    def share(self) -> float:
-        """Sum of the stretched map over the region."""
-        return cv2.mean(self.unit, self.mask)[0] * self.area
-
-    @cached_property
-    def adaptive(self) -> tuple[int, int]:
-        """Pixels of the region, and outside it, that reach the adaptive threshold."""
-        passed = self.unit >= min(2 * self.mean, 1.0)
-        true = int(np.count_nonzero(passed & self.mask.view(bool)))
-        return true, int(np.count_nonzero(passed)) - true
+    def stretched(self, part: tuple[slice, slice]) -> Array:
+        """A rectangle of the stretched map, float64."""
+        values: Array = (self.plane.native[part] - self.base) * self.gain
+        return values + self.level if self.level else values
 
 
 def count_region(plane: Plane, mask: Mask) -> Region:
     """The one pass over the pixels."""
-    unit = stretched(plane)
-    levels = (unit * 255).astype(np.uint8)
-    everywhere = cv2.calcHist([levels], [0], None, [256], [0, 256]).ravel().astype(np.float64)
-    true = cv2.calcHist([levels], [0], mask, [256], [0, 256]).ravel().astype(np.float64)
-    return Region(unit, mask, true[::-1].cumsum(), (everywhere - true)[::-1].cumsum())
+    grey = plane.native.dtype == np.uint8
+    span = plane.high - plane.low
+    if span:
+        base, gain, level = plane.low, 1.0 / span, 0.0
+    else:
+        base, gain, level = 0.0, 0.0, min(max(plane.low / (255.0 if grey else 1.0), 0.0), 1.0)
+    mean = (plane.mean - base) * gain + level
+    count = _count_grey if grey else _count_real
+    outside, inside, adaptive, share = count(plane, mask, level, min(2 * mean, 1.0))
+    return Region(
+        plane=plane,
+        base=base,
+        gain=gain,
+        level=level,
+        mask=mask,
+        true=inside[::-1].cumsum(),
+        false=outside[::-1].cumsum(),
+        adaptive=adaptive,
+        mean=mean,
+        share=share,
+    )
+
+
+_Counts: TypeAlias = tuple[Array, Array, tuple[float, float], float]
+"""Pixels outside and inside the region between two thresholds, lowest first; then as in ``Region``."""
+
+
+def _count_real(plane: Plane, mask: Mask, level: float, threshold: float) -> _Counts:
+    span = plane.high - plane.low
+    counts = np.zeros(2 * _LEVELS, dtype=np.intp)
+    true = false = 0
+    share = 0.0
+    flat = mask.ravel()
+    for block, pixels in zip(slices(plane.size), plane.blocks(), strict=True):
+        values = (pixels - plane.low) / span if span else np.full(len(pixels), level)
+        within = flat[block]
+        share += float(values @ within)
+        reached = values >= threshold
+        both = int(np.count_nonzero(reached & within.view(bool)))
+        true += both
+        false += int(np.count_nonzero(reached)) - both
+        values *= 255
+        cells = values.astype(np.intp)
+        cells += _LEVELS * within.astype(np.intp)
+        counts += np.bincount(cells, minlength=2 * _LEVELS)
+    outside, inside = counts.reshape(2, _LEVELS).astype(np.float64)
+    return outside, inside, (float(true), float(false)), share
+
+
+def _count_grey(plane: Plane, mask: Mask, level: float, threshold: float) -> _Counts:
+    counts = np.zeros(2 * _LEVELS, dtype=np.intp)
+    flat = mask.ravel()
+    for block in slices(plane.size):
+        cells = flat[block].astype(np.intp)
+        cells *= _LEVELS
+        cells += plane.flat[block]
+        counts += np.bincount(cells, minlength=2 * _LEVELS)
+    pixels = counts.reshape(2, _LEVELS).astype(np.float64)
+    if plane.constant:
+        values = np.full(_LEVELS, level)
+    else:
+        # In the order in which PySODMetrics divides, or a rounding error puts a level into another bin.
+        values = (np.arange(_LEVELS) / 255 - plane.low / 255) / (plane.high / 255 - plane.low / 255)
+    # Levels that no pixel has may lie outside [0, 1].
+    thresholds = (np.clip(values, 0.0, 1.0) * 255).astype(np.intp)
+    outside, inside = (
+        np.bincount(thresholds, weights=row, minlength=_LEVELS).astype(np.float64) for row in pixels
+    )
+    false, true = pixels[:, values >= threshold].sum(axis=1)
+    return outside, inside, (float(true), float(false)), float(pixels[1] @ values)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -50,8 +49,8 @@ def density_map(xy: ArrayLike, shape: Sequence[int], sigma: float) -> Array:
         counts = np.bincount(row * width + column, minlength=height * width).reshape(height, width)
         rows, columns = np.arange(height, dtype=np.float64), np.arange(width, dtype=np.float64)
         density = bells(height, rows) @ counts.astype(np.float64) @ bells(width, columns)
-    total: float = density.sum()
-    return density / total
+    normalised: Array = density / density.sum()
+    return normalised
 
 
 def score_cc(given: Case) -> float:
@@ -84,8 +83,8 @@ def cc(map: ArrayLike, density: ArrayLike) -> float:
 
 def score_sim(given: Case) -> float:
     """``sim`` of a case."""
-    # The sum of minima of two distributions is one minus half their L1 distance, which is one pass.
-    return 1.0 - cv2.norm(given.mass.pixels, given.density_mass.pixels, cv2.NORM_L1) / 2.0
+    pairs = zip(given.mass.blocks(), given.density_mass.blocks(), strict=True)
+    return sum(float(np.minimum(p, q, out=p).sum()) for p, q in pairs)
 
 
 def sim(map: ArrayLike, density: ArrayLike, *, preset: str = "mit") -> float:
@@ -112,12 +111,17 @@ def score_kl(given: Case) -> float:
     """``kl`` of a case."""
     assert given.density is not None
     preset = given.preset
-    predicted = given.plane.distribution(lift=False, floor=preset.floor).pixels
-    wanted = given.density.distribution(lift=False, floor=preset.floor).pixels
-    quotient = wanted / (predicted + preset.epsilon if preset.epsilon else predicted)
-    if preset.epsilon:
-        quotient += preset.epsilon
-    return float(np.dot(wanted.ravel(), np.log(quotient, out=quotient).ravel()))
+    predicted = given.plane.distribution(lift=False, floor=preset.floor)
+    wanted = given.density.distribution(lift=False, floor=preset.floor)
+    divergence = 0.0
+    for quotient, q in zip(predicted.blocks(), wanted.blocks(), strict=True):
+        if preset.epsilon:
+            np.add(quotient, preset.epsilon, out=quotient)
+        np.divide(q, quotient, out=quotient)
+        if preset.epsilon:
+            np.add(quotient, preset.epsilon, out=quotient)
+        divergence += float(q @ np.log(quotient, out=quotient))
+    return divergence
 
 
 def kl(map: ArrayLike, density: ArrayLike, *, preset: str = "mit") -> float:

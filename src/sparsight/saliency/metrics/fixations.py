@@ -16,9 +16,8 @@ def score_nss(given: Case) -> float:
     plane = given.plane
     if plane.variance == 0:
         return 0.0
-    count = plane.flat.size
-    deviation = math.sqrt(plane.variance * count / (count - given.preset.ddof))
-    return float((plane.flat[given.positives].mean() - plane.mean) / deviation)
+    deviation = math.sqrt(plane.variance * plane.size / (plane.size - given.preset.ddof))
+    return float((plane.at(given.positives).mean() - plane.mean) / deviation)
 
 
 def nss(map: ArrayLike, xy: ArrayLike, *, preset: str = "mit") -> float:

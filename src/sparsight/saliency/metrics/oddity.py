@@ -18,13 +18,14 @@ MISS = -1.0
 
 def _lifted(given: Case) -> Array:
     plane = given.plane
-    return plane.values - plane.low if plane.low < 0 else plane.values
+    values: Array = plane.native.astype(np.float64)
+    return values - plane.low if plane.low < 0 else values
 
 
 def score_fixations_to_target(given: Case, max_tries: int = MAX_TRIES) -> float:
     """``fixations_to_target`` of a case."""
     assert given.target is not None and given.distractor_size is not None
-    values, target = _lifted(given).copy(), given.target
+    values, target = _lifted(given), given.target
     half = given.distractor_size / 2
     for tries in range(1, max_tries + 1):
         row, column = np.unravel_index(values.argmax(), values.shape)

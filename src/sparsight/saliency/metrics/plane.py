@@ -1,13 +1,18 @@
-"""A map, checked, with the sums that several metrics share."""
+"""A map, checked, and the sums that several metrics share.
+
+Pixels are gone through in blocks that stay in the processor's cache and need no temporary arrays of the map's
+size: on maps of a megapixel the making of those costs more than the arithmetic.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
+import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -18,59 +23,56 @@ Indices: TypeAlias = NDArray[np.intp]
 Mask: TypeAlias = NDArray[np.uint8]
 """0 and 1."""
 
-
-@dataclass(frozen=True, eq=False)
-class Distribution:
-    """A map read as probabilities, ``(map - base + floor) * scale + level``, made only when asked for."""
-
-    values: Array
-    base: float
-    floor: float
-    scale: float
-    level: float
-
-    def at(self, where: Indices) -> Array:
-        """The probabilities of the pixels ``where`` (flat indices)."""
-        return (self.values.ravel()[where] - self.base + self.floor) * self.scale + self.level
-
-    @cached_property
-    def pixels(self) -> Array:
-        """H×W float64 with sum one."""
-        lifted = self.values - self.base if self.base else self.values
-        lifted = lifted + self.floor if self.floor else lifted
-        scaled: Array = lifted * self.scale
-        return scaled + self.level if self.level else scaled
-
-
+BLOCK = 1 << 16
 # Where the mean is this many deviations or more, sums of squares lose too many digits.
 _FAR = 1e3
+
+
+def slices(count: int) -> Iterator[slice]:
+    """The blocks of a flat array of ``count`` elements."""
+    for start in range(0, count, BLOCK):
+        yield slice(start, min(start + BLOCK, count))
 
 
 @dataclass(frozen=True, eq=False)
 class Plane:
     """A finite H×W map; what metrics ask of it is computed on first use.
 
-    ``native`` is C-contiguous float32 or float64 as it was given, integers as float64; ``byte``: it was
-    uint8.
+    ``native`` is C-contiguous uint8, float32 or float64 as it was given; other types as float64.
     """
 
     native: NDArray[Any]
-    byte: bool
 
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width."""
         return self.native.shape[0], self.native.shape[1]
 
-    @cached_property
-    def values(self) -> Array:
-        """H×W float64."""
-        return self.native.astype(np.float64, copy=False)
+    @property
+    def size(self) -> int:
+        """Number of pixels."""
+        return self.native.size
 
-    @cached_property
-    def flat(self) -> Array:
-        """``values``, flat."""
-        return self.values.ravel()
+    @property
+    def flat(self) -> NDArray[Any]:
+        """``native``, flat."""
+        return self.native.ravel()
+
+    def at(self, where: Indices) -> Array:
+        """The values of the pixels ``where`` (flat indices)."""
+        return self.flat[where].astype(np.float64)
+
+    def blocks(self) -> Iterator[Array]:
+        """The pixels as float64, block by block; only to be read, and before the next one is asked for."""
+        flat = self.flat
+        room = np.empty(0 if flat.dtype == np.float64 else min(BLOCK, flat.size))
+        for block in slices(flat.size):
+            if flat.dtype == np.float64:
+                yield flat[block]
+            else:
+                converted = room[: block.stop - block.start]
+                converted[:] = flat[block]
+                yield converted
 
     @cached_property
     def low(self) -> float:
@@ -88,25 +90,39 @@ class Plane:
         return self.low == self.high
 
     @cached_property
+    def _sums(self) -> tuple[float, float]:
+        total = squares = 0.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            for values in self.blocks():
+                total += float(values.sum())
+                squares += float(values @ values)
+        return total, squares
+
+    @cached_property
     def mean(self) -> float:
         """The mean."""
-        return float(self.flat.sum()) / self.flat.size
+        return self._sums[0] / self.size
 
     @cached_property
     def variance(self) -> float:
-        """The variance with N in the divisor; exactly 0 if, and only if, the map is constant."""
+        """The variance with N in the divisor; exactly 0 if the map is constant."""
         square = self.mean**2
-        variance = float(np.dot(self.flat, self.flat)) / self.flat.size - square
+        variance = self._sums[1] / self.size - square
         if square < _FAR**2 * variance < math.inf:
             return variance
-        return 0.0 if self.constant else float(self.flat.var())
+        return 0.0 if self.constant else self._centred(self)
 
     def covariance(self, other: Plane) -> float:
         """The covariance with another map of the same size, with N in the divisor."""
-        first, second = self.mean, other.mean
-        if abs(first * second) < _FAR**2 * math.sqrt(self.variance * other.variance):
-            return float(np.dot(self.flat, other.flat)) / self.flat.size - first * second
-        return float(np.dot(self.flat - first, other.flat - second)) / self.flat.size
+        product = self.mean * other.mean
+        if abs(product) >= _FAR**2 * math.sqrt(self.variance * other.variance):
+            return self._centred(other)
+        pairs = zip(self.blocks(), other.blocks(), strict=True)
+        return sum(float(a @ b) for a, b in pairs) / self.size - product
+
+    def _centred(self, other: Plane) -> float:
+        pairs = zip(self.blocks(), other.blocks(), strict=True)
+        return sum(float((a - self.mean) @ (b - other.mean)) for a, b in pairs) / self.size
 
     def distribution(self, *, lift: bool, floor: float) -> Distribution:
         """The map divided by its sum, after its minimum was subtracted (``lift``; else only where it is
@@ -114,12 +130,52 @@ class Plane:
 
         ``floor`` is added to every pixel first. A map without any mass, or without contrast, is uniform.
         """
-        count = self.flat.size
         base = self.low if lift or self.low < 0 else 0.0
-        total = (self.mean - base + floor) * count
+        total = (self.mean - base + floor) * self.size
         if self.constant or total <= 0:
-            return Distribution(self.values, 0.0, 0.0, 0.0, 1.0 / count)
-        return Distribution(self.values, base, floor, 1.0 / total, 0.0)
+            return Distribution(self, 0.0, 0.0, 0.0, 1.0 / self.size)
+        return Distribution(self, base, floor, 1.0 / total, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Distribution:
+    """A map read as probabilities that sum to one: ``(map - base + floor) * scale + level``."""
+
+    plane: Plane
+    base: float
+    floor: float
+    scale: float
+    level: float
+
+    def _of(self, values: Array, out: Array) -> Array:
+        np.subtract(values, self.base, out=out)
+        if self.floor:
+            out += self.floor
+        out *= self.scale
+        if self.level:
+            out += self.level
+        return out
+
+    def at(self, where: Indices) -> Array:
+        """The probabilities of the pixels ``where`` (flat indices)."""
+        values = self.plane.at(where)
+        return self._of(values, values)
+
+    def blocks(self) -> Iterator[Array]:
+        """The probabilities block by block; to be used, or overwritten, before the next one is asked for."""
+        room = np.empty(min(BLOCK, self.plane.size))
+        for values in self.plane.blocks():
+            yield self._of(values, room[: len(values)])
+
+    def averaged(self, grid: tuple[int, int]) -> Array:
+        """The distribution over a coarser grid of (width, height) cells, each the mean of its pixels."""
+        native = self.plane.native
+        averages = cv2.resize(native.astype(np.float64, copy=False), grid, interpolation=cv2.INTER_AREA)
+        masses: Array = self._of(averages.astype(np.float64), np.empty(averages.shape))
+        # Averages of rounding errors.
+        np.maximum(masses, 0.0, out=masses)
+        masses /= masses.sum()
+        return masses
 
 
 def size(shape: Sequence[int]) -> str:
@@ -143,11 +199,9 @@ def plane(values: ArrayLike, name: str = "map") -> Plane:
             f"the {name} is an array of shape {array.shape} and type {array.dtype}: "
             "give height x width real numbers."
         )
-    native = array
-    if array.dtype not in (np.float32, np.float64):
-        native = array.astype(np.float32 if array.dtype == np.float16 else np.float64)
-    native = np.ascontiguousarray(native)
-    checked = Plane(native, array.dtype == np.uint8)
+    if array.dtype not in (np.uint8, np.float32, np.float64):
+        array = array.astype(np.float64)
+    checked = Plane(np.ascontiguousarray(array))
     # NaN and infinity survive a sum, and the mean is wanted later anyway.
     if not math.isfinite(checked.mean):
         raise SparsightError(f"the {name} holds NaN or infinite pixels: mend them before scoring.")

@@ -61,7 +61,7 @@ def at_thresholds(region: Region, how: str) -> tuple[Array, Array]:
     """The counts that ``how`` asks for: at the adaptive threshold (1,), or at all (256,)."""
     if how == "adaptive":
         true, false = region.adaptive
-        return np.array([float(true)]), np.array([float(false)])
+        return np.array([true]), np.array([false])
     if how not in HOW:
         raise SparsightError(unknown("way to choose a threshold", how, HOW))
     return region.true, region.false

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sparsight.errors import SparsightError
 from sparsight.saliency.metrics.case import Case, case
-from sparsight.saliency.metrics.plane import Array, Indices
+from sparsight.saliency.metrics.plane import BLOCK, Array, Indices, slices
 
 JITTER = 1e-7
 SPLITS = 100
@@ -23,24 +23,29 @@ _BINS = 1 << 16
 def _counts(values: NDArray[Any], low: float, high: float, where: Indices) -> tuple[Array, Array]:
     """How many of all pixels are below, and how many equal to, each of the pixels ``where``.
 
-    ``values`` is a flat float array with minimum ``low`` and maximum ``high``; ``where`` are K flat indices;
+    ``values`` is a flat array with minimum ``low`` and maximum ``high``; ``where`` are K flat indices;
     returns two (K,) float64 arrays of whole numbers.
     """
     wanted = values[where]
+    kind = values.dtype.type if values.dtype.kind == "f" else np.float32
     with np.errstate(over="ignore", divide="ignore"):
-        span = values.dtype.type(high) - values.dtype.type(low)
-        scale = values.dtype.type(_BINS - 1) / span
+        scale = kind(_BINS - 1) / (kind(high) - kind(low))
     if not 0 < scale < np.inf:
         return _below_equal(np.sort(values), wanted)
-    scaled = values - values.dtype.type(low)
-    scaled *= scale
-    # Subtraction, product and truncation are monotone: a pixel in a lower bin has a lower value.
-    bins = scaled.astype(np.uint16)
-    histogram = np.bincount(bins, minlength=_BINS)
+    bins = np.empty(values.size, dtype=np.uint16)
+    histogram = np.zeros(_BINS, dtype=np.intp)
+    room = np.empty(min(BLOCK, values.size), dtype=kind)
+    for block in slices(values.size):
+        # Subtraction, product and truncation are monotone: a pixel in a lower bin has a lower value.
+        scaled = np.subtract(values[block], kind(low), out=room[: block.stop - block.start], dtype=kind)
+        scaled *= scale
+        bins[block] = scaled
+        histogram += np.bincount(bins[block], minlength=_BINS)
     mine = bins[where]
     shared = np.zeros(_BINS, dtype=bool)
     shared[mine] = True
-    below, equal = _below_equal(np.sort(values[shared.take(bins)]), wanted)
+    near = [values[block][shared.take(bins[block])] for block in slices(values.size)]
+    below, equal = _below_equal(np.sort(np.concatenate(near)), wanted)
     apart = np.where(shared, 0, histogram)
     return below + np.cumsum(apart)[mine], equal
 
@@ -62,7 +67,7 @@ def score_auc(given: Case) -> float:
     plane = given.plane
     if plane.constant:
         return 0.5
-    values = plane.native.ravel()
+    values = plane.flat
     below, equal = _counts(values, plane.low, plane.high, given.positives)
     negatives = values.size
     if given.preset.unfixated:
@@ -73,7 +78,7 @@ def score_auc(given: Case) -> float:
 
 
 def _unfixated(given: Case) -> int:
-    count = given.plane.native.size - len(given.fixated)
+    count = given.plane.size - len(given.fixated)
     if not count:
         raise SparsightError(
             "every pixel of the map is fixated: no pixels are left to tell the fixations from."
@@ -110,7 +115,7 @@ def _judd(given: Case, *, jitter: bool) -> float:
     plane = given.plane
     if plane.constant:
         return 0.5
-    values = plane.native.ravel()
+    values = plane.flat
     low, high = plane.low, plane.high
     if jitter:
         # pysaliency draws from NumPy's old generator, with seed 42 unless told otherwise.
@@ -119,7 +124,7 @@ def _judd(given: Case, *, jitter: bool) -> float:
         else:
             noise = np.random.default_rng(given.seed).random(values.size)
         noise *= JITTER
-        noise += plane.flat
+        noise += values
         values, low, high = noise, float(noise.min()), float(noise.max())
     negatives = _unfixated(given)
     positives = values[given.positives]
@@ -179,13 +184,13 @@ def _stepped(positives: Array, negatives: Array, step: float) -> float:
 def _sampled(given: Case, negatives: Indices) -> float:
     """The area with the pixels ``negatives`` (K, S) drawn for the S splits."""
     plane, step = given.plane, given.preset.step
-    positives = plane.flat[given.positives]
+    positives = plane.at(given.positives)
     if step is None:
         # Splits of one size have one mean: that of all of them together.
-        below, equal = _below_equal(np.sort(plane.flat[negatives].ravel()), positives)
+        below, equal = _below_equal(np.sort(plane.at(negatives.ravel())), positives)
         return float((below + equal / 2).mean() / negatives.size)
     span = plane.high - plane.low
-    drawn = (plane.flat[negatives] - plane.low) / span
+    drawn = (plane.at(negatives) - plane.low) / span
     return _stepped((positives - plane.low) / span, drawn, step)
 
 
@@ -194,7 +199,7 @@ def score_auc_borji(given: Case) -> float:
     if given.plane.constant:
         return 0.5
     rng = np.random.default_rng(given.seed)
-    drawn = rng.integers(0, given.plane.native.size, (len(given.positives), SPLITS))
+    drawn = rng.integers(0, given.plane.size, (len(given.positives), SPLITS))
     return _sampled(given, drawn)
 
 

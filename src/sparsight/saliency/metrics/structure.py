@@ -16,11 +16,17 @@ from sparsight.saliency.metrics.regions import at_thresholds, summary
 
 EPSILON = 2.0**-52
 _WINDOW = 3
+_ROWS = 64
 
 
-def _moments(unit: Array, mask: Mask | None = None) -> tuple[float, float]:
-    mean, deviation = cv2.meanStdDev(unit, mask=mask)
-    return float(mean[0, 0]), float(deviation[0, 0])
+def _moments(values: NDArray[Any], mask: Mask | None = None) -> tuple[float, float]:
+    """Mean and standard deviation (N in the divisor), the latter exactly 0 where all values are equal."""
+    mean, deviation = (float(moment[0, 0]) for moment in cv2.meanStdDev(values, mask=mask))
+    # OpenCV subtracts squares: what is small beside the mean may be rounding alone.
+    if deviation <= 1e-3 * abs(mean):
+        chosen = (values.ravel() if mask is None else values[mask.view(bool)]).astype(np.float64)
+        deviation = 0.0 if chosen.min() == chosen.max() else float(chosen.std())
+    return mean, deviation
 
 
 def _object(mean: float, deviation: float, count: int) -> float:
@@ -28,17 +34,21 @@ def _object(mean: float, deviation: float, count: int) -> float:
     return 2 * mean / (mean**2 + 1 + spread + EPSILON)
 
 
-def _likeness(unit: Array, mask: Mask) -> float:
-    """Structural similarity of a part of the map and of the mask, weighted by its number of pixels."""
-    count = unit.size
+def _likeness(region: Region, part: tuple[slice, slice]) -> float:
+    """Structural similarity of a rectangle of the map and of the mask, times its number of pixels."""
+    values, mask = region.plane.native[part], region.mask[part]
+    count = values.size
     if not count:
         return 0.0
-    x, deviation = _moments(unit)
+    mean, deviation = _moments(values)
+    x, deviation = (mean - region.base) * region.gain + region.level, deviation * region.gain
     inside = int(np.count_nonzero(mask))
     y = inside / count
     divisor = count - 1 + EPSILON
     variance_x, variance_y = deviation**2 * count / divisor, inside * (1 - y) / divisor
-    covariance = inside * (cv2.mean(unit, mask)[0] - x) / divisor if inside else 0.0
+    covariance = 0.0
+    if inside and deviation:
+        covariance = inside * (cv2.mean(values, mask)[0] - mean) * region.gain / divisor
     top = 4 * x * y * covariance
     bottom = (x**2 + y**2) * (variance_x + variance_y)
     if top != 0:
@@ -49,24 +59,23 @@ def _likeness(unit: Array, mask: Mask) -> float:
 def score_s_measure(given: Case, alpha: float = 0.5) -> float:
     """``s_measure`` of a case."""
     region = given.region
-    unit, mask, pixels, area = region.unit, region.mask, region.pixels, region.area
+    mask, pixels, area = region.mask, region.pixels, region.area
     if area == pixels:
         return region.mean
-    share = area / pixels
-    inside, spread_inside = _moments(unit, mask)
-    outside, spread_outside = _moments(unit, 1 - mask)
-    objects = share * _object(inside, spread_inside, area) + (1 - share) * _object(
-        1 - outside, spread_outside, pixels - area
-    )
+    objects = 0.0
+    for part, count, sign in ((mask, area, 1), (1 - mask, pixels - area, -1)):
+        mean, deviation = _moments(region.plane.native, part)
+        level = (mean - region.base) * region.gain + region.level
+        objects += count / pixels * _object(level if sign > 0 else 1 - level, deviation * region.gain, count)
     height, width = mask.shape
-    row = int(np.round(mask.sum(axis=1, dtype=np.int64) @ np.arange(height) / area)) + 1
-    column = int(np.round(mask.sum(axis=0, dtype=np.int64) @ np.arange(width) / area)) + 1
-    parts = [
-        _likeness(unit[rows, columns], mask[rows, columns])
+    row = int(np.round(mask.sum(axis=1, dtype=np.int32) @ np.arange(height) / area)) + 1
+    column = int(np.round(mask.sum(axis=0, dtype=np.int32) @ np.arange(width) / area)) + 1
+    likeness = sum(
+        _likeness(region, (rows, columns))
         for rows in (slice(row), slice(row, None))
         for columns in (slice(column), slice(column, None))
-    ]
-    return max(0.0, alpha * objects + (1 - alpha) * sum(parts) / pixels)
+    )
+    return max(0.0, alpha * objects + (1 - alpha) * likeness / pixels)
 
 
 def s_measure(map: ArrayLike, mask: ArrayLike, *, alpha: float = 0.5) -> float:
@@ -90,7 +99,7 @@ def s_measure(map: ArrayLike, mask: ArrayLike, *, alpha: float = 0.5) -> float:
 
 
 def alignment(region: Region, true: Array, false: Array) -> Array:
-    """Enhanced alignment at thresholds which ``true`` pixels of the region and ``false`` others pass: (K,)."""
+    """Enhanced alignment (K,) at thresholds which ``true`` (K,) pixels inside and ``false`` outside pass."""
     pixels, area = region.pixels, region.area
     passed = true + false
     if area == pixels:
@@ -136,35 +145,43 @@ def e_measure(map: ArrayLike, mask: ArrayLike, *, how: str = "adaptive") -> floa
 def score_weighted_f(given: Case, beta2: float = 1.0) -> float:
     """``weighted_f`` of a case."""
     region = given.region
-    unit, mask, area = region.unit, region.mask, region.area
-    outside = 1 - mask
-    distance = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    weight = 2.0 - np.exp(np.float32(math.log(0.5) / 5) * distance)
-    false = float((unit * weight).ravel() @ outside.ravel())
-    missed = _missed(unit, mask)
+    mask, area = region.mask, region.area
+    distance = cv2.distanceTransform(1 - mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    false = 0.0
+    for start in range(0, len(mask), _ROWS):
+        rows = (slice(start, start + _ROWS), slice(None))
+        # Squared distances are whole numbers; OpenCV's roots differ in the last digit from call to call.
+        exact = np.sqrt(np.rint(distance[rows].astype(np.float64) ** 2))
+        weight = 2.0 - np.exp(exact * (math.log(0.5) / 5))
+        weight *= region.stretched(rows)
+        false += float(weight.sum() - weight[mask[rows].view(bool)].sum())
+    missed = _missed(region)
     true = area - missed
     recall = 1 - missed / area
     precision = true / (true + false + EPSILON)
     return (1 + beta2) * recall * precision / (recall + beta2 * precision + EPSILON)
 
 
-def _missed(unit: Array, mask: Mask) -> float:
+def _missed(region: Region) -> float:
     """The error inside the region, each pixel's error lowered to its surroundings' where those are better.
 
     Surroundings are a 7×7 Gaussian with deviation 5; a pixel outside the region lends it the error of the
     nearest pixel of the region. Only those within three pixels of the region are ever looked at.
     """
-    x, y, width, height = cv2.boundingRect(mask)
-    rows = slice(max(0, y - _WINDOW), y + height + _WINDOW)
-    columns = slice(max(0, x - _WINDOW), x + width + _WINDOW)
-    inside = mask[rows, columns]
-    error = (1.0 - unit[rows, columns]) * inside
+    x, y, width, height = cv2.boundingRect(region.mask)
+    part = (
+        slice(max(0, y - _WINDOW), y + height + _WINDOW),
+        slice(max(0, x - _WINDOW), x + width + _WINDOW),
+    )
+    inside = np.ascontiguousarray(region.mask[part])
+    error = (1.0 - region.stretched(part)) * inside
     lent = error.copy()
     _lend(lent, inside)
     kernel = np.exp(-(np.arange(-_WINDOW, _WINDOW + 1) ** 2) / 50.0)
     kernel /= kernel.sum()
     around: NDArray[Any] = cv2.sepFilter2D(lent, cv2.CV_64F, kernel, kernel, borderType=cv2.BORDER_CONSTANT)
-    return float(np.minimum(error, around).ravel() @ inside.ravel())
+    # Outside the region the error is 0 here, and the surroundings' is not below.
+    return float(np.minimum(error, around, out=error).sum())
 
 
 # Nearest first; of equally near ones the leftmost column, then the uppermost row, as SciPy's distance

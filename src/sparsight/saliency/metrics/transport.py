@@ -25,11 +25,7 @@ def score_emd(given: Case) -> float:
 def _emd(given: Case, cell: int) -> float:
     height, width = given.plane.shape
     grid = (max(1, round(width / cell)), max(1, round(height / cell)))
-    first, second = (
-        cv2.resize(mass.pixels, grid, interpolation=cv2.INTER_AREA).astype(np.float64)
-        for mass in (given.mass, given.density_mass)
-    )
-    return optimal_cost(first / first.sum(), second / second.sum())
+    return optimal_cost(given.mass.averaged(grid), given.density_mass.averaged(grid))
 
 
 def emd(map: ArrayLike, density: ArrayLike, *, preset: str = "mit", cell: int = CELL) -> float:
