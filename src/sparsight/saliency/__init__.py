@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING
 from sparsight.registry import lazy
 
 if TYPE_CHECKING:
-    from sparsight.saliency.models import MODELS, SaliencyModel, build
+    from sparsight.saliency.models import MODELS, SaliencyModel, accepts, build, predict
     from sparsight.saliency.result import SaliencyResult
 
 _PUBLIC = {
     "MODELS": "sparsight.saliency.models:MODELS",
     "SaliencyModel": "sparsight.saliency.models:SaliencyModel",
     "SaliencyResult": "sparsight.saliency.result:SaliencyResult",
+    "accepts": "sparsight.saliency.models:accepts",
     "build": "sparsight.saliency.models:build",
+    "predict": "sparsight.saliency.models:predict",
 }
 
-__all__ = ["MODELS", "SaliencyModel", "SaliencyResult", "build"]
+__all__ = ["MODELS", "SaliencyModel", "SaliencyResult", "accepts", "build", "predict"]
 
 __getattr__ = lazy("sparsight.saliency", _PUBLIC)
