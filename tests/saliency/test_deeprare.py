@@ -10,11 +10,13 @@ import torch
 from torch import nn
 
 from sparsight import SparsightError, nets, saliency
-from sparsight.saliency import SaliencyResult
+from sparsight.saliency import SaliencyResult, reading
 from sparsight.saliency.deeprare import BACKBONES, border_2019, network_input
+from sparsight.saliency.process import processed
 from sparsight.saliency.rarity import rarity_map
 
 SIZE = (96, 160)
+LAYERS = list(zip(BACKBONES["mobilenet_v2"].layers, (192, 192, 192, 384, 384, 576, 960, 960), strict=True))
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +43,9 @@ def result(model: saliency.SaliencyModel) -> SaliencyResult:
 
 
 def test_every_stage_is_kept(result: SaliencyResult) -> None:
-    assert list(result.levels) == ["24x40", "12x20", "6x10", "3x5"]
+    assert list(result.levels) == ["12x20", "6x10", "3x5"]
+    assert {result.layer_levels[name] for name in result.layers} == set(result.levels)
+    assert result.processing == ()
     assert list(result.layers) == list(BACKBONES["mobilenet_v2"].layers)
     assert set(result.weights) == set(result.layers)
     for name, level in result.levels.items():
@@ -61,6 +65,7 @@ def test_levels_and_map_follow_from_the_layers(result: SaliencyResult) -> None:
     levels: dict[tuple[int, ...], Any] = {}
     for name, layer in result.layers.items():
         scaled = stretched(layer)
+        scaled[scaled < 0.6] = 0
         weight = (1 - scaled.mean()) ** 2
         assert result.weights[name] == pytest.approx(weight, rel=1e-4)
         levels[layer.shape] = levels.get(layer.shape, 0) + weight * scaled
@@ -68,7 +73,7 @@ def test_levels_and_map_follow_from_the_layers(result: SaliencyResult) -> None:
     for shape, level in levels.items():
         kept = result.levels["x".join(map(str, shape))]
         np.testing.assert_allclose(kept, stretched(level), atol=1e-5)
-        total = total + cv2.resize(kept, (40, 24), interpolation=cv2.INTER_LINEAR)
+        total = total + cv2.resize(kept, (20, 12), interpolation=cv2.INTER_LINEAR)
     expected = cv2.resize(stretched(total), (200, 120), interpolation=cv2.INTER_LINEAR)
     np.testing.assert_allclose(result.map, expected, atol=1e-5)
 
@@ -86,12 +91,12 @@ def test_layers_are_the_rarity_of_the_networks_features(weights: Path, result: S
 
 
 def test_threshold_and_border(weights: Path, result: SaliencyResult) -> None:
-    strict = saliency.build("deeprare", weights=weights, size=SIZE, device="cpu", threshold=0.5, border=2)
+    strict = saliency.build("deeprare", weights=weights, size=SIZE, device="cpu", threshold=0.8, border=2)
     other = strict(picture(120, 200))
     assert not other.levels["3x5"].any()  # nothing within a border of 2
     assert not other.layers["features.8.conv.0"][1].any()
-    level = other.levels["24x40"]
-    assert 0 < (level > 0).sum() < (result.levels["24x40"] > 0).sum()
+    level = other.levels["12x20"]
+    assert 0 < (level > 0).sum() < (result.levels["12x20"] > 0).sum()
 
 
 def test_the_network_sees_rgb_as_in_training() -> None:
@@ -102,6 +107,120 @@ def test_the_network_sees_rgb_as_in_training() -> None:
     assert x.dtype == np.float32
     expected = np.array([(1 - 0.485) / 0.229, -0.456 / 0.224, -0.406 / 0.225], np.float32)
     np.testing.assert_allclose(x, np.broadcast_to(expected[None, :, None, None], x.shape), rtol=1e-5)
+
+
+def test_what_the_channels_add_is_the_map(weights: Path) -> None:
+    model = saliency.build("deeprare", weights=weights, size=SIZE, device="cpu", threshold=0)
+    result = model(picture(120, 200))
+    assert result.strongest is not None
+    for x, y in ((60, 50), (131, 77)):
+        channels = result.strongest(x, y, 100_000)
+        assert len(channels) == sum(count for _, count in LAYERS)
+        shares = [channel.share for channel in channels]
+        assert shares == sorted(shares, reverse=True)
+        assert sum(shares) == pytest.approx(1, abs=1e-4)
+    for name, layer in result.layers.items():
+        together = sum(channel.map for channel in channels if channel.layer == name)
+        np.testing.assert_allclose(together, layer, rtol=1e-4, atol=1e-5)
+    assert [channel.index for channel in result.strongest(60, 50, 3)] == [
+        channel.index for channel in result.strongest(60, 50, 100_000)[:3]
+    ]
+
+
+def test_a_channel_that_is_blotted_out_takes_its_share_with_it(weights: Path) -> None:
+    """Without its strongest channel, the map at a point falls by that channel's share."""
+    model = saliency.build("deeprare", weights=weights, size=SIZE, device="cpu", threshold=0)
+    result = model(picture(120, 200))
+    assert result.strongest is not None
+    x, y = 88, 41
+    total = 0.0
+    without = 0.0
+    top = result.strongest(x, y, 1)[0]
+    sums: dict[str, Any] = {}
+    less: dict[str, Any] = {}
+    for name, layer in result.layers.items():
+        level, weight = result.layer_levels[name], result.weights[name]
+        remaining = layer - top.map if name == top.layer else layer
+        sums[level] = sums.get(level, 0) + weight * layer / layer.max()
+        less[level] = less.get(level, 0) + weight * remaining / layer.max()
+    for level, values in sums.items():
+        for add, kept in ((True, values), (False, less[level])):
+            grid = cv2.resize(kept / values.max(), (20, 12), interpolation=cv2.INTER_LINEAR)
+            at_point = float(cv2.resize(grid, (200, 120), interpolation=cv2.INTER_LINEAR)[y, x])
+            total += at_point if add else 0
+            without += 0 if add else at_point
+    assert top.share == pytest.approx(1 - without / total, rel=1e-3)
+
+
+@pytest.mark.parametrize(("x", "y", "count"), [(200, 5, 1), (5, 120, 1), (-1, 5, 1), (5, 5, 0)])
+def test_strongest_channels_of_nowhere(result: SaliencyResult, x: int, y: int, count: int) -> None:
+    assert result.strongest is not None
+    with pytest.raises(SparsightError, match=r"outside the picture|ask for 1 or more"):
+        result.strongest(x, y, count)
+
+
+def test_a_top_down_channel_is_a_level(weights: Path, result: SaliencyResult) -> None:
+    model = saliency.build(
+        "deeprare", weights=weights, size=SIZE, device="cpu", top_down="features.13.conv.0:7"
+    )
+    other = model(picture(120, 200))
+    assert list(other.levels) == [*result.levels, "features.13.conv.0:7"]
+    assert other.processing == ("top-down channel features.13.conv.0:7",)
+    network = nets.build("mobilenet_v2", weights=weights)
+    with torch.inference_mode():
+        opened = nets.taps(network, ["features.13.conv.0"])
+        features = opened(torch.from_numpy(network_input(picture(120, 200), SIZE)))
+    channel = features["features.13.conv.0"][0, 7].numpy()
+    channel[[0, -1]] = channel[:, [0, -1]] = 0
+    np.testing.assert_allclose(other.levels["features.13.conv.0:7"], channel / channel.max(), atol=1e-4)
+    for name in result.levels:
+        np.testing.assert_array_equal(other.levels[name], result.levels[name])
+    assert not np.allclose(other.map, result.map)
+
+
+def test_a_top_down_channel_that_there_is_not(weights: Path) -> None:
+    model = saliency.build(
+        "deeprare", weights=weights, size=SIZE, device="cpu", top_down="features.2.conv.0:96"
+    )
+    with pytest.raises(SparsightError, match="no channel 96: give 0 to 95"):
+        model(picture(120, 200))
+
+
+def test_blur_and_centre_prior_are_stated(weights: Path, result: SaliencyResult) -> None:
+    model = saliency.build("deeprare", weights=weights, size=SIZE, device="cpu", blur=0.05, centre_prior=0.25)
+    other = model(picture(120, 200))
+    assert len(other.processing) == 2
+    expected = processed(result, blur=0.05, centre_prior=0.25)
+    np.testing.assert_array_equal(other.map, expected.map)
+
+
+@pytest.mark.parametrize("extra", [None, "features.13.conv.0:7"])
+def test_layer_by_layer_equals_all_at_once(
+    weights: Path, extra: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What large pictures take, PyTorch one layer at a time, gives what ONNX Runtime gives."""
+    options: dict[str, Any] = {"weights": weights, "size": SIZE, "device": "cpu", "top_down": extra}
+    whole = saliency.build("deeprare", **options)
+    monkeypatch.setattr(reading, "MOST_VALUES", 0)
+    monkeypatch.setattr(reading, "_LARGE", 0)
+    parts = saliency.build("deeprare", **options)
+    assert isinstance(parts._reader, reading.TorchReader)  # type: ignore[attr-defined]
+    assert isinstance(whole._reader, reading.OnnxReader)  # type: ignore[attr-defined]
+    one, other = whole(picture(120, 200)), parts(picture(120, 200))
+    assert list(one.layers) == list(other.layers)
+    for name, layer in one.layers.items():
+        # The two runtimes round differently, and a value beside the edge of a bin may change sides.
+        assert np.abs(layer - other.layers[name]).mean() < 0.02 * layer.max()
+    assert one.strongest is not None
+    assert other.strongest is not None
+    assert other.strongest(60, 50, 1)[0].layer in one.layers
+
+
+def test_a_size_beyond_memory_goes_layer_by_layer() -> None:
+    network = nets.taps(nets.build("vgg16", input_shape=(3, 64, 64)), BACKBONES["vgg16"].layers)
+    assert not reading._too_large(network, (224, 224))
+    assert not reading._too_large(network, (448, 448))
+    assert reading._too_large(network, (768, 1024))
 
 
 @pytest.mark.parametrize("shape", [(1, 2), (2, 1), (3, 3), (1, 3000), (40_000, 2), (1500, 2000)])
@@ -155,6 +274,10 @@ def test_what_is_no_picture_is_refused(model: saliency.SaliencyModel, image: Any
         ({"bins": 65}, "2 to 64"),
         ({"border": -1}, "0 or more"),
         ({"threshold": 1.0}, "threshold"),
+        ({"blur": -0.1}, "blur of -0.1"),
+        ({"centre_prior": float("nan")}, "centre prior of nan"),
+        ({"top_down": "features.3"}, "MODULE:NUMBER"),
+        ({"top_down": "features.99:1"}, "features.99"),
         ({"device": "tpu"}, "device"),
         ({"layers": ["features.99"]}, "features.99"),
     ],

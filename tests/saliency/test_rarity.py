@@ -1,16 +1,23 @@
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import math
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from sparsight.saliency.rarity import rarity_map
+from sparsight.saliency import rarity
+from sparsight.saliency.rarity import channel_maps, rarity_map, rarity_maps
+from sparsight.saliency.rarity_torch import rarity_map_torch
 
+Rarity = Callable[..., NDArray[np.float32]]
 Channel = NDArray[np.float64]
 
 
@@ -72,17 +79,60 @@ layers = hnp.arrays(
 )
 
 
-@settings(deadline=None)
+def by_torch(features: NDArray[np.float32], *, bins: int = 11, border: int = 1) -> NDArray[np.float32]:
+    result: NDArray[np.float32] = rarity_map_torch(
+        torch.from_numpy(features), bins=bins, border=border
+    ).numpy()
+    return result
+
+
+def by_channels(features: NDArray[np.float32], *, bins: int = 11, border: int = 1) -> NDArray[np.float32]:
+    return channel_maps(features, bins=bins, border=border).sum(axis=0)
+
+
+@pytest.fixture(scope="module", params=["numpy", "numba", "torch", "channels"])
+def rare(request: pytest.FixtureRequest) -> Iterator[Rarity]:
+    """Each way to the same map."""
+    if request.param in ("torch", "channels"):
+        yield {"torch": by_torch, "channels": by_channels}[request.param]
+        return
+    if request.param == "numba" and importlib.util.find_spec("numba") is None:
+        pytest.skip("numba is not installed")
+    module = f"sparsight.saliency.rarity{'_numba' * (request.param == 'numba')}"
+    with pytest.MonkeyPatch.context() as patch:
+        add = getattr(importlib.import_module(module), "add" if request.param == "numba" else "add_numpy")
+        patch.setattr(rarity, "adder", lambda: add)
+        yield rarity_map
+
+
+@settings(deadline=None, max_examples=60)
 @given(layers, st.integers(2, 16), st.integers(0, 3))
 def test_equals_the_published_steps_taken_one_by_one(
-    features: NDArray[np.float32], bins: int, border: int
+    rare: Rarity, features: NDArray[np.float32], bins: int, border: int
 ) -> None:
     assume(unambiguous(features, bins, border))
     before = features.copy()
-    result = rarity_map(features, bins=bins, border=border)
+    result = rare(features, bins=bins, border=border)
     assert result.dtype == np.float32
     np.testing.assert_allclose(result, literal(features, bins, border), atol=1e-5, rtol=1e-5)
     np.testing.assert_array_equal(features, before)
+
+
+References = Callable[[NDArray[np.float32], int], Channel]
+
+
+@pytest.fixture(scope="module")
+def references() -> References:
+    """``literal`` with a border of 1; it is slow, so each is made once for all ways."""
+    known: dict[tuple[bytes, int], Channel] = {}
+
+    def reference(features: NDArray[np.float32], bins: int) -> Channel:
+        key = (hashlib.sha256(features.tobytes()).digest(), bins)
+        if key not in known:
+            known[key] = literal(features, bins, 1)
+        return known[key]
+
+    return reference
 
 
 @pytest.mark.parametrize(
@@ -98,7 +148,7 @@ def test_equals_the_published_steps_taken_one_by_one(
 )
 @pytest.mark.parametrize("relu", [True, False])
 def test_equals_the_published_steps_on_larger_layers(
-    shape: tuple[int, int, int], bins: int, relu: bool
+    rare: Rarity, shape: tuple[int, int, int], bins: int, relu: bool, references: References
 ) -> None:
     rng = np.random.default_rng(5)
     features = rng.normal(size=shape).astype(np.float32)
@@ -106,10 +156,35 @@ def test_equals_the_published_steps_on_larger_layers(
         features = np.maximum(features, 0)
     features[0] = 0
     features[1, 3, 4] = 50
-    result = rarity_map(features, bins=bins, border=1)
-    expected = literal(features, bins, 1)
+    result = rare(features, bins=bins, border=1)
+    expected = references(features, bins)
     # A value beside the edge of two bins may be counted in either: a few pixels in a channel of thousands.
     np.testing.assert_allclose(result, expected, rtol=2e-3, atol=2e-3 * expected.max())
+
+
+@pytest.mark.parametrize("threads", [2, 3, 7])
+def test_threads_share_the_work_and_change_nothing(threads: int) -> None:
+    rng = np.random.default_rng(3)
+    shapes = [(70, 56, 50), (1, 56, 50), (96, 28, 28), (300, 14, 14), (9, 2, 2), (700, 7, 7)]
+    layers = {f"layer {index}": rng.random(shape, np.float32) for index, shape in enumerate(shapes)}
+    layers["a view"] = rng.random((20, 40, 60), np.float32)[:, ::2, 5:]
+    alone = rarity_maps(layers, bins=11, border=lambda width: 1 + (width > 40))
+    shared = rarity_maps(layers, bins=11, border=lambda width: 1 + (width > 40), threads=threads)
+    assert list(shared) == list(layers)
+    for name in layers:
+        np.testing.assert_allclose(shared[name], alone[name], rtol=1e-5, atol=1e-5)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 900), st.integers(1, 90), st.integers(1, 90))), st.integers(1, 6))
+def test_every_channel_is_dealt_out_once(shapes: list[tuple[int, int, int]], threads: int) -> None:
+    named = {str(index): shape for index, shape in enumerate(shapes)}
+    shares = rarity._shares(named, threads)
+    assert len(shares) <= threads
+    dealt = [(part.layer, channel) for share in shares for part in share for channel in range(*part[1:])]
+    assert sorted(dealt) == sorted(
+        (name, channel) for name, shape in named.items() for channel in range(shape[0])
+    )
 
 
 def test_a_single_hot_pixel_is_the_salient_one() -> None:
