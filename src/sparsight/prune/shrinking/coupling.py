@@ -16,7 +16,7 @@ from sparsight.prune.shrinking.slots import zero_rows
 from sparsight.prune.shrinking.solving import Rules, Solver
 from sparsight.prune.shrinking.surgery import layers, ready
 from sparsight.prune.shrinking.tracing import Contraction, Trace, Tracer
-from sparsight.prune.shrinking.walking import held
+from sparsight.prune.shrinking.walking import held, walked
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Coupling:
         Returns:
             How many channels of all layers are zero.
         """
-        parameters = dict(model.named_parameters())
+        parameters = held(model)
         dead, silent = self._dead(model)
         with torch.no_grad():
             for name, indices in self._indices(dead).items():
@@ -104,7 +104,7 @@ class Coupling:
 
     def _dead(self, model: nn.Module) -> tuple[Tensor, int]:
         """Per class, whether all filters of its channels are zero; and how many filters are."""
-        modules = dict(model.named_modules())
+        modules = dict(walked(model))
         if not self._channels:
             return torch.zeros(0, dtype=torch.bool), 0
         zero = torch.cat([zero_rows(modules[name].get_parameter("weight")).cpu() for name in self._channels])

@@ -61,6 +61,8 @@ def _copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
             kind = type(value)
             if kind in _ATOMS or (kind is tuple and all(type(item) in _ATOMS for item in value)):
                 attributes[key] = value
+            elif kind is set and not value:
+                attributes[key] = set()
             elif kind not in (dict, OrderedDict) or id(value) in memo:
                 attributes[key] = copy.deepcopy(value, memo)
             else:
