@@ -33,6 +33,7 @@ from sparsight.track import Detector, Identifier, Tracker, Tracks
 from sparsight.track.motchallenge import TrackWriter
 
 if TYPE_CHECKING:
+    from sparsight.app.groundtruth import RunningScore
     from sparsight.saliency import SaliencyModel, SaliencyResult
 
 SALIENCY_PER_SECOND = 4.0
@@ -55,6 +56,7 @@ class Camera:
         identifier: who knows people again, or None.
         sights: who was seen when.
         names: people's names, for the labels in the video.
+        score: compares with ground truth, or None.
         started: unix seconds that the first frame stands for.
         frames: frames processed.
         in_view: people in the newest frame.
@@ -80,6 +82,7 @@ class Camera:
         self.identifier = identifier
         self.sights = Sights()
         self.names: dict[int, str] = {}
+        self.score: RunningScore | None = None
         self.frames = 0
         self.in_view = 0
         self.last_time = 0.0
@@ -118,6 +121,8 @@ class Camera:
                 person, since = known.person, known.since - self.started
         sight = self.sights.see(tracks.id, person, frame.time, since)
         number = self.sights.label(sight)
+        if self.score is not None:
+            self.score.update(frame.index, replace(tracks, id=number), self.names)
         if model is not None and frame.time >= self._saliency_due:
             with times("saliency"):
                 self._look(model(frame.image), frame.time)

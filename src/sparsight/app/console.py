@@ -40,14 +40,13 @@ def watch_with_progress(options: WatchOptions) -> int:
         task = bar.add_task("loading networks", total=None, note="")
         begin: float | None = None
 
-        def progress(frames: int, total: int | None, in_view: int) -> None:
+        def progress(frames: int, total: int | None, in_view: int, score: str) -> None:
             nonlocal begin
             now = time.perf_counter()
             begin = begin or now
             rate = f"{(frames - 1) / (now - begin):.1f} frames/s" if frames > 1 else ""
-            bar.update(
-                task, description="watching", completed=frames, total=total, note=f"{in_view} in view  {rate}"
-            )
+            note = "  ".join(filter(None, (f"{in_view} in view", rate, score)))
+            bar.update(task, description="watching", completed=frames, total=total, note=note)
 
         result = watch(options, progress)
     for warning in result.warnings:
@@ -64,6 +63,8 @@ def summarise(result: WatchResult, console: Console) -> None:
         f"[bold]{len(result.people)} people[/bold] in {result.frames} frames, "
         f"{result.seconds:.1f} s ({rate:.1f} frames/s){early}"
     )
+    if result.score is not None:
+        console.print(f"against the ground truth: {result.score}")
     table = Table(box=None, pad_edge=False)
     for column in ("stage", "median ms", "95% ms"):
         table.add_column(column, justify="left" if column == "stage" else "right")

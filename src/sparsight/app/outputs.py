@@ -15,6 +15,7 @@ if sys.platform != "win32":
 
 REPORT, IDENTITIES, THUMBNAILS, GALLERY = "report.html", "identities.json", "thumbnails", "gallery.sqlite"
 VIDEO, PARTIAL_VIDEO, TRACKS = "video.mp4", "video.partial.mp4", "tracks.txt"
+SCORE = "score.json"
 
 
 def check_folder(folder: Path, option: str = "--out") -> None:
@@ -46,7 +47,7 @@ def check_folder(folder: Path, option: str = "--out") -> None:
 
 def folder_names(names: Iterable[str]) -> list[str]:
     """Names of cameras made fit for folders beside the results, those that stand twice numbered from 2."""
-    taken = {"", REPORT, IDENTITIES, THUMBNAILS, GALLERY}
+    taken = {"", REPORT, IDENTITIES, THUMBNAILS, GALLERY, SCORE}
     fit = []
     for name in names:
         # Not every file name is text; ".." would lead out of the folder; some systems drop dots at the end.
@@ -118,6 +119,7 @@ def _results(out: Path, folders: Iterable[Path]) -> list[Path]:
     return [
         out / REPORT,
         out / IDENTITIES,
+        out / SCORE,
         *(folder / name for folder in folders for name in (VIDEO, PARTIAL_VIDEO, TRACKS)),
     ]
 

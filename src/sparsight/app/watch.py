@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from sparsight import assets, saliency
 from sparsight.app import outputs
 from sparsight.app.camera import Camera
+from sparsight.app.groundtruth import RunningScore
 from sparsight.app.people import Identity, identities, write_identities
 from sparsight.app.report import write_report
 from sparsight.app.stages import StageTimes
@@ -43,6 +44,7 @@ class WatchOptions:
     saliency: bool = True
     every: int = 1
     max_frames: int | None = None
+    groundtruth: Path | None = None
     device: str = "auto"
 
 
@@ -57,6 +59,7 @@ class WatchResult:
         seconds: wall-clock time of the loop, set-up left out.
         interrupted: number of the signal that ended the run early, or None.
         stages: milliseconds per stage.
+        score: figures against ground truth, where there is one.
         files: what was written.
         warnings: what went less than well, a sentence each.
     """
@@ -67,12 +70,14 @@ class WatchResult:
     seconds: float = 0.0
     interrupted: int | None = None
     stages: StageTimes = field(default_factory=StageTimes)
+    score: RunningScore | None = None
     files: list[Path] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
-Progress = Callable[[int, int | None, int], None]
-"""Called after every frame with the frames done, the frames in all (None: unknown) and the people in view."""
+Progress = Callable[[int, int | None, int, str], None]
+"""Called after every frame with the frames done, the frames in all (None: unknown), the people in view, and
+the figures against ground truth so far ("" without one)."""
 
 
 def watch(options: WatchOptions, progress: Progress | None = None) -> WatchResult:
@@ -85,12 +90,20 @@ def watch(options: WatchOptions, progress: Progress | None = None) -> WatchResul
         OSError: the results cannot be written.
     """
     result = WatchResult([])
+    if options.groundtruth is not None:
+        if len(options.sources) > 1:
+            raise SparsightError(
+                f"the ground truth {options.groundtruth} is of one source, but {len(options.sources)} are "
+                "given: watch one, or leave out --groundtruth."
+            )
+        result.score = RunningScore(options.groundtruth)
     with ExitStack() as stack:
         readers = [stack.enter_context(_open(source, options)) for source in options.sources]
         names = outputs.folder_names(reader.name for reader in readers)
         folders = outputs.camera_folders(options.out, names)
         path = options.gallery or options.out / outputs.GALLERY
-        outputs.check(options.out, folders, (*map(Path, options.sources), path))
+        inputs = [*map(Path, options.sources), path, *filter(None, [options.groundtruth])]
+        outputs.check(options.out, folders, inputs)
         outputs.check_folder(path.parent, "--gallery")
         detector = build_detector(options.detector, device=options.device)
         trackers = [build_tracker(options.tracker) for _ in readers]
@@ -108,6 +121,7 @@ def watch(options: WatchOptions, progress: Progress | None = None) -> WatchResul
                 identifier = Identifier(gallery, embedder, camera=name)
             camera = Camera(name, reader, tracker, identifier, folder, started)
             camera.names = _names(gallery)
+            camera.score = result.score
             stack.callback(camera.abandon)
             result.cameras.append(camera)
         with stopping_on_signals(readers) as stopped:
@@ -118,6 +132,8 @@ def watch(options: WatchOptions, progress: Progress | None = None) -> WatchResul
             result.people = identities(result.cameras, _names(gallery))
             result.files.append(write_identities(options.out, result.people, gallery))
             result.files.append(write_report(options, result, gallery))
+            if result.score is not None:
+                result.files.append(result.score.write(options.out))
         result.interrupted = stopped[0] if stopped else None
     return result
 
@@ -190,7 +206,8 @@ def _loop(
                     each.names = names
                 written = now
             if progress is not None:
-                progress(result.frames, total, sum(each.in_view for each in result.cameras))
+                in_view = sum(each.in_view for each in result.cameras)
+                progress(result.frames, total, in_view, str(result.score or ""))
 
 
 def _names(gallery: Gallery | None) -> dict[int, str]:

@@ -64,6 +64,15 @@ def watch(
         int, typer.Option(min=1, help="Process each Nth frame only, to be faster.", metavar="N")
     ] = 1,
     max_frames: MaxFrames = None,
+    groundtruth: Annotated[
+        Path | None,
+        typer.Option(
+            help="Who is where in truth (PoseTReID, MOTChallenge, KITTI or CSV): shows running figures and "
+            "writes DIR/score.json.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
     out: Out = Path("out"),
     device: Device = "auto",
 ) -> None:
@@ -96,6 +105,7 @@ def watch(
             saliency=saliency,
             every=every,
             max_frames=max_frames,
+            groundtruth=groundtruth,
             device=device,
         )
     )

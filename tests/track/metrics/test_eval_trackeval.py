@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sparsight.track.metrics import evaluate
 from sparsight.track.metrics.identity import score as identity_score
 from sparsight.track.metrics.matching import beyond_doubt, largest_total
-from sparsight.track.metrics.pairs import compare, side
+from sparsight.track.metrics.pairs import Side, compare, numbered
 
 
 @settings(max_examples=40, deadline=None)
@@ -127,8 +127,8 @@ def test_many_identities_need_little_memory() -> None:
     count = 60000
     frame = np.repeat(np.arange(count // 20), 20)
     place = np.tile(np.arange(20) * 100, count // 20)[:, None] + np.array([0, 0, 50, 50])
-    truth = side(frame, rng.permuted(np.tile(np.arange(2000), count // 2000)), place.astype(float))
-    result = side(frame, np.arange(count) % 27000, place + 1.0)
+    truth = Side(frame, rng.permuted(np.tile(np.arange(2000), count // 2000)), place.astype(float))
+    result = Side(frame, numbered(np.arange(count) % 27000), place + 1.0)
     values = identity_score(compare(count // 20, truth, result))
     assert values["IDTP"] + values["IDFN"] == count
     assert 0 < values["IDTP"] <= 2000 * 3

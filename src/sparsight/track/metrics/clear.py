@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsight.track.metrics.matching import solve
+from sparsight.track.metrics.matching import best_matches
 from sparsight.track.metrics.pairs import Pairs, Side
 
 THRESHOLD = 0.5
@@ -92,35 +92,49 @@ def _row_before(truth: Side, result: Side) -> NDArray[np.intp]:
 def _matches(pairs: Pairs, before: NDArray[np.intp]) -> NDArray[np.intp]:
     """(N,) the reported box that each true box is matched with, or -1.
 
-    Where a box has one candidate and is its only one, the match is certain. The other frames are solved in
-    order of time, because there it counts who was matched in the frame before.
+    Whom a box is matched with depends on the frame before. So all frames are solved at once with a guess of
+    what goes on, and those again for which the guess was wrong, until none is: each round settles at least
+    the earliest of them, and most rounds settle nearly all.
     """
     good = (pairs.similarity >= THRESHOLD - _EPS).nonzero()[0]
     row, column, similarity = pairs.row[good], pairs.column[good], pairs.similarity[good]
     taker = np.full(len(before), -1)
-    alone = (np.bincount(row)[row] == 1) & (np.bincount(column)[column] == 1)
-    taker[row[alone]] = column[alone]
+    contested = (np.bincount(row)[row] > 1) | (np.bincount(column)[column] > 1)
+    # First guess: everybody is matched with the box that overlaps most, which is written last.
+    taker[row[~contested]] = column[~contested]
+    contested = contested.nonzero()[0]
+    order = contested[np.argsort(similarity[contested])]
+    taker[row[order]] = column[order]
     frame = pairs.truth.frame[row]
-    hard = np.unique(frame[~alone])
-    if not len(hard):
-        return taker
-    true_id, result_id = pairs.truth.id, pairs.result.id
-    ends = np.stack((hard, hard + 1))
-    bounds = np.searchsorted(frame, ends)
-    rows = np.searchsorted(pairs.truth.frame, ends)
-    columns = np.searchsorted(pairs.result.frame, ends)
-    assert len(true_id) == len(taker)
-    for (first, last), (top, bottom), (left, right) in zip(
-        bounds.T.tolist(), rows.T.tolist(), columns.T.tolist(), strict=True
-    ):
-        r, c = row[first:last], column[first:last]
-        earlier = before[r]
-        earlier_taker = np.where(earlier >= 0, taker[earlier], -1)
-        goes_on = (earlier_taker >= 0) & (result_id[earlier_taker] == result_id[c])
-        worth = _CONTINUES * goes_on + similarity[first:last]
-        chosen = solve(r - top, c - left, worth, (bottom - top, right - left))
-        taker[top:bottom] = -1
-        taker[r[chosen]] = c[chosen]
+    start = np.searchsorted(frame, np.arange(pairs.frames + 1))
+
+    def pairs_of(frames: NDArray[np.intp]) -> NDArray[np.intp]:
+        count = start[frames + 1] - start[frames]
+        rows: NDArray[np.intp] = np.arange(count.sum()) + np.repeat(
+            start[frames] - (np.cumsum(count) - count), count
+        )
+        return rows
+
+    def goes_on(some: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Whether the box of a pair was matched with the same track in the frame before."""
+        earlier = before[row[some]]
+        takes = np.where(earlier >= 0, taker[earlier], -1)
+        flags: NDArray[np.bool_] = (takes >= 0) & (pairs.result.id[takes] == pairs.result.id[column[some]])
+        return flags
+
+    stale = np.unique(frame[contested])
+    hard, known = stale, np.zeros(len(good), bool)
+    shown = np.intersect1d(pairs.truth.frame, pairs.result.frame)
+    while len(stale):
+        again = pairs_of(stale)
+        known[again] = goes_on(again)
+        matched = best_matches(pairs, good[again], _CONTINUES * known[again] + similarity[again])
+        taker[row[again]] = -1
+        taker[pairs.row[matched]] = pairs.column[matched]
+        place = np.searchsorted(shown, stale, "right")
+        later = np.intersect1d(shown[place[place < len(shown)]], hard)
+        doubted = pairs_of(later)
+        stale = np.unique(frame[doubted[goes_on(doubted) != known[doubted]]])
     return taker
 
 

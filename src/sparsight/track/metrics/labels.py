@@ -14,6 +14,7 @@ from sparsight.track import formats
 from sparsight.track.formats import Table
 from sparsight.track.formats.pyppbox import answers
 from sparsight.track.formats.table import UNKNOWN
+from sparsight.track.metrics.pairs import numbered
 from sparsight.track.motchallenge import MotRows, read_info
 
 Source: TypeAlias = "str | Path | NDArray[Any] | MotRows | Table"
@@ -29,13 +30,13 @@ class Labels:
     Attributes:
         table: where they come from, in the same order.
         frame: (N,) int64 index of the frame, from 0.
-        id: (N,) identities: numbers, or names where the file has names.
+        id: (N,) identities, numbered from 0 without gaps.
         xyxy: (N, 4) float64 boxes.
     """
 
     table: Table
     frame: NDArray[np.int64]
-    id: NDArray[Any]
+    id: NDArray[np.intp]
     xyxy: NDArray[np.float64]
 
     def __len__(self) -> int:
@@ -71,8 +72,11 @@ def load(source: Source, what: str, *, first_frame: int = 1) -> Table:
         rows = rows.reshape(0, 6)
     for good, expected in (
         (np.isfinite(rows).all(axis=1), "finite numbers"),
-        ((rows[:, 0] >= first_frame) & (rows[:, 0] % 1 == 0), f"a frame number, from {first_frame} on"),
-        (rows[:, 1] % 1 == 0, "a whole number as id"),
+        (
+            (rows[:, 0] >= first_frame) & (rows[:, 0] == np.floor(rows[:, 0])),
+            f"a frame number, from {first_frame} on",
+        ),
+        (rows[:, 1] == np.floor(rows[:, 1]), "a whole number as id"),
         ((rows[:, 4:6] >= 0).all(axis=1), "a width and a height that are not negative"),
     ):
         if not good.all():
@@ -85,53 +89,50 @@ def load(source: Source, what: str, *, first_frame: int = 1) -> Table:
     return Table(whole[:, 0] - first_frame, whole[:, 1], rows[:, 2:6], columns, source=what)
 
 
-def identified(table: Table, *, named: bool = True) -> Labels:
+def identified(table: Table) -> Labels:
     """Order a table by frame and see that every row has an identity of its own in its frame.
 
     Where there are names, those are the identities; each row of somebody unknown is an identity of its own.
 
-    Args:
-        table: the rows.
-        named: whether names count.
-
     Raises:
         SparsightError: a row has no identity, or one that stands in its frame already: names the lines.
     """
-    order = np.argsort(table.frame, kind="stable")
-    table = replace(
-        table,
-        frame=table.frame[order],
-        id=table.id[order],
-        xywh=table.xywh[order],
-        columns={name: values[order] for name, values in table.columns.items()},
-        line=None if table.line is None else table.line[order],
-    )
-    if named and "name" in table.columns:
+    if (np.diff(table.frame) < 0).any():
+        order = np.argsort(table.frame, kind="stable")
+        table = replace(
+            table,
+            frame=table.frame[order],
+            id=table.id[order],
+            xywh=table.xywh[order],
+            columns={name: values[order] for name, values in table.columns.items()},
+            line=None if table.line is None else table.line[order],
+        )
+    if "name" in table.columns:
         names = answers(table).astype(str)
         nobody = (names == UNKNOWN).nonzero()[0]
-        id: NDArray[Any] = names.astype(object)
-        id[nobody] = [f"{UNKNOWN}\0{table.where(row)}" for row in nobody.tolist()]
-        id = id.astype(str)
+        said: NDArray[Any] = names.astype(object)
+        said[nobody] = [f"{UNKNOWN}\0{table.where(row)}" for row in nobody.tolist()]
+        said = said.astype(str)
     else:
-        id = table.id
-        if (id < 0).any():
-            row = int(np.argmax(id < 0))
+        said = table.id
+        if (said < 0).any():
+            row = int(np.argmax(said < 0))
             raise SparsightError(
-                f"{table.where(row)}: expected an identity, found {int(id[row])}: boxes that nobody has "
+                f"{table.where(row)}: expected an identity, found {int(said[row])}: boxes that nobody has "
                 "tracked cannot be evaluated."
             )
-    number = np.unique(id, return_inverse=True)[1].reshape(-1)
-    within = np.lexsort((number, table.frame))
-    again = (np.diff(table.frame[within]) == 0) & (np.diff(number[within]) == 0)
-    if again.any():
-        place = int(np.argmax(again))
-        before, row = sorted((int(within[place]), int(within[place + 1])))
+    number = numbered(said)
+    key = table.frame * (int(number.max(initial=0)) + 1) + number
+    if (np.diff(np.sort(key)) == 0).any():
+        within = np.argsort(key, kind="stable")
+        place = int(np.argmax(np.diff(key[within]) == 0))
+        before, row = int(within[place]), int(within[place + 1])
         other = table.where(before).rpartition(", ")[2]
         raise SparsightError(
-            f"{table.where(row)}: the identity {id[row]} stands in this frame already, in {other}: it "
+            f"{table.where(row)}: the identity {said[row]} stands in this frame already, in {other}: it "
             "can be in one place at a time."
         )
-    return Labels(table, table.frame, id, table.xyxy)
+    return Labels(table, table.frame, number, table.xyxy)
 
 
 def sequence_length(source: Source) -> int | None:

@@ -15,11 +15,12 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
-from sparsight.track.metrics.pairs import Pairs
+from sparsight.track.metrics.pairs import Pairs, numbered
 
 _MARGIN = 1e-10
 """What a match must be worth beyond all alternatives to be beyond doubt; rounding errors stay below."""
 _ROUNDS = 8
+_FEW = 1 << 13
 
 
 def best_matches(pairs: Pairs, positions: NDArray[np.intp], worth: NDArray[np.float64]) -> NDArray[np.intp]:
@@ -84,6 +85,8 @@ def beyond_doubt(
     """
     taken: list[NDArray[np.intp]] = []
     open_ = np.arange(len(row))
+    if len(row) < _FEW:  # tables of all rows would take longer than the pairs
+        row, column = numbered(row), numbered(column)
     height, width = int(row.max(initial=-1)) + 1, int(column.max(initial=-1)) + 1
     for _ in range(_ROUNDS):
         if not len(open_):

@@ -46,14 +46,23 @@ class Side:
 
     def kept(self, flags: NDArray[np.bool_]) -> Side:
         """The rows that ``flags`` marks, their identities numbered anew."""
-        return side(self.frame[flags], self.id[flags], self.xyxy[flags])
+        if flags.all():
+            return self
+        return Side(self.frame[flags], numbered(self.id[flags]), self.xyxy[flags])
 
 
-def side(frame: NDArray[Any], id: NDArray[Any], xyxy: NDArray[np.float64]) -> Side:
-    """Order rows by frame and number the identities from 0; rows of one frame stay in their order."""
-    order = np.argsort(frame, kind="stable")
-    number = np.unique(id[order], return_inverse=True)[1].reshape(-1)
-    return Side(frame[order].astype(np.intp), number.astype(np.intp), xyxy[order])
+def numbered(values: NDArray[Any]) -> NDArray[np.intp]:
+    """Each value's place among those that occur, in rising order: numbers from 0 without gaps."""
+    if not len(values):
+        return np.zeros(0, np.intp)
+    if values.dtype.kind == "i":
+        low = int(values.min())
+        span = int(values.max()) - low + 1
+        if span <= _DENSE:
+            occurs = np.zeros(span, np.int32)
+            occurs[values - low] = 1
+            return (occurs.cumsum(dtype=np.int32) - 1)[values - low].astype(np.intp)
+    return np.unique(values, return_inverse=True)[1].reshape(-1).astype(np.intp)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,9 +144,11 @@ def compare(frames: int, truth: Side, result: Side) -> Pairs:
 
 
 def touching(frames: int, truth: Side, result: Side) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The pairs of boxes of one frame that share any area, as rows of either side, in rising order.
+    """Candidate pairs of boxes of one frame, as rows of either side, in rising order.
 
-    Frames that hold about as many boxes are compared together, padded with boxes that touch nothing.
+    All that share any area are among them, and hardly any others: coordinates are compared after rounding
+    them outwards to 16 bits, which is four times as fast. Frames that hold about as many boxes are compared
+    together, padded with boxes that touch nothing.
     """
     starts = [np.searchsorted(part.frame, np.arange(frames + 1)) for part in (truth, result)]
     counts = [np.diff(start) for start in starts]
@@ -145,7 +156,7 @@ def touching(frames: int, truth: Side, result: Side) -> tuple[NDArray[np.intp], 
     if not len(both):
         none = np.zeros(0, np.intp)
         return none, none
-    padded = [np.concatenate((part.xyxy, np.full((1, 4), np.nan))).T.copy() for part in (truth, result)]
+    padded = _outwards(truth.xyxy, result.xyxy)
     # Bit lengths of the two counts: frames in one bin differ by less than a factor of two.
     sizes = np.stack([np.frexp(count[both])[1] for count in counts], axis=1)
     found_rows, found_columns = [], []
@@ -172,6 +183,23 @@ def touching(frames: int, truth: Side, result: Side) -> tuple[NDArray[np.intp], 
         order = np.argsort(row, kind="stable")
         row, column = row[order], column[order]
     return row, column
+
+
+def _outwards(*sides: NDArray[np.float64]) -> list[NDArray[np.int16]]:
+    """(4, N + 1) coordinates rounded outwards to 16 bits, behind the last a box that touches nothing."""
+    low = min(float(xyxy.min()) for xyxy in sides)
+    high = max(float(xyxy.max()) for xyxy in sides)
+    scale = 65000 / max(high - low, 1e-9)
+    rounded = []
+    for xyxy in sides:
+        scaled = (xyxy.T - low) * scale - 32500
+        corners = np.empty((4, len(xyxy) + 1), np.int16)
+        # A step further than needed: rounding errors of the scale cannot make up for it.
+        corners[:2, :-1] = np.floor(scaled[:2]) - 1
+        corners[2:, :-1] = np.ceil(scaled[2:]) + 1
+        corners[:2, -1], corners[2:, -1] = 32767, -32768
+        rounded.append(corners)
+    return rounded
 
 
 def _padded_rows(

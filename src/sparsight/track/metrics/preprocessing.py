@@ -17,7 +17,7 @@ from sparsight.errors import SparsightError
 from sparsight.track import boxes
 from sparsight.track.metrics.labels import Labels
 from sparsight.track.metrics.matching import best_matches
-from sparsight.track.metrics.pairs import Pairs, Side, compare, side, touching
+from sparsight.track.metrics.pairs import Pairs, Side, compare, touching
 
 _EPS = float(np.finfo(float).eps)
 _OVERLAP = 0.5
@@ -109,7 +109,7 @@ def counted(
 
 
 def _side(labels: Labels, flags: NDArray[np.bool_]) -> Side:
-    return side(labels.frame[flags], labels.id[flags], labels.xyxy[flags])
+    return Side(labels.frame, labels.id, labels.xyxy).kept(flags)
 
 
 def _inside(frames: int, regions: Side, result: Side) -> NDArray[np.bool_]:
