@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import json
 import math
 import statistics
@@ -87,6 +88,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--input-sparsity", type=float, nargs="+", default=[0.5])
     parser.add_argument("--sparsity", type=float, default=0.0, help="of the other layers")
     parser.add_argument("--criteria", nargs="+", default=["default"], help="of the inputs")
+    parser.add_argument("--schedules", nargs="+", default=["one_cycle"])
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--images", type=int, help="train on about so many, evenly spaced")
@@ -98,12 +100,17 @@ def parse() -> argparse.Namespace:
 
 def variants(arguments: argparse.Namespace) -> list[Row | None]:
     """None is the dense network."""
+    each = itertools.product(arguments.input_sparsity, arguments.criteria, arguments.schedules)
     return [
         None,
         *(
-            {"input_sparsity": share, "sparsity": arguments.sparsity, "criterion": criterion}
-            for share in arguments.input_sparsity
-            for criterion in arguments.criteria
+            {
+                "input_sparsity": share,
+                "sparsity": arguments.sparsity,
+                "criterion": criterion,
+                "schedule": schedule,
+            }
+            for share, criterion, schedule in each
         ),
     ]
 
@@ -131,6 +138,7 @@ def measure(
             input_sparsity=how["input_sparsity"],
             features=arguments.features,
             criterion=None if how["criterion"] == "default" else how["criterion"],
+            schedule=how["schedule"],
             input_shape=data.input_shape,
         )
         whole, smaller, values = (
@@ -175,6 +183,7 @@ def table(rows: list[Row], title: str) -> Table:
         shown.add_row(
             "" if how is None else f"{how['input_sparsity']:.0%}",
             "" if how is None else how["criterion"],
+            "" if how is None else how["schedule"],
             f"{last['values']}",
             f"{last['parameters']}",
             f"{last['onnx_bytes'] / 1000:.0f}",

@@ -21,8 +21,8 @@ EPOCHS = 5
 SEEDS = 3
 REMOVED = 0.5
 TOLERATED = 0.15
-"""Points between means over the seeds. Seeds differ by 0.06 (standard deviation), so means of equal networks
-differ by 0.05; this is three times that."""
+"""Points between means over the seeds. What a seed gains or loses has a standard deviation of 0.10, so the
+mean of three has one of 0.06; this is two and a half times that."""
 
 
 class Budget:
