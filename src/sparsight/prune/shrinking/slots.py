@@ -76,6 +76,11 @@ class Value:
         return [axis for axis, size in enumerate(self.slots.shape) if size > 1]
 
 
+def place(slots: Tensor) -> tuple[int, int, int]:
+    """What views of the same slots, (n,), have in common: where they lie in memory."""
+    return slots.data_ptr(), len(slots), slots.stride(0)
+
+
 def zero_rows(weight: Tensor) -> Tensor:
     """Whether each of a weight's rows along axis 0 is zero as a whole: bool (rows,)."""
     rows = weight.detach().flatten(1)

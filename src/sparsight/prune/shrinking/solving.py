@@ -11,7 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from sparsight.prune.shrinking.slots import FIXED, distinct
+from sparsight.prune.shrinking.slots import FIXED, distinct, place
 from sparsight.prune.shrinking.tracing import Contraction, Equal, Trace
 
 
@@ -72,12 +72,12 @@ class Solver:
         self.kept = self.needed.clone()
         contractions = self.trace.contractions.values()
         # A norm has the very slots of the layer before it, in all that it holds.
-        axes: dict[int, tuple[Tensor, str]] = {}
+        axes: dict[tuple[int, int, int], tuple[Tensor, str]] = {}
         for (name, _), slots in self.trace.axes.items():
-            axes.setdefault(id(slots), (slots, name.rpartition(".")[0]))
+            axes.setdefault(place(slots), (slots, name.rpartition(".")[0]))
         for contraction in contractions:
-            axes.pop(id(contraction.outs), None)
-            axes.pop(id(contraction.ins), None)
+            axes.pop(place(contraction.outs), None)
+            axes.pop(place(contraction.ins), None)
         changed = True
         while changed:
             before = int(self.kept.sum())

@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize, prune
 
 from sparsight.errors import SparsightError
 from sparsight.prune.finite import first_not_finite
+from sparsight.prune.shrinking.slots import place
 from sparsight.prune.shrinking.solving import Plan
 from sparsight.prune.shrinking.tracing import Contraction, Trace
 from sparsight.prune.shrinking.walking import held, walked
@@ -154,13 +155,13 @@ def cut(model: nn.Module, trace: Trace, plan: Plan) -> Callable[[], None]:
         values = changed(name).double().clone()
         values[outs] += shift if contraction.bias else -shift
         made[name] = values.to(changed(name).dtype)
-    stays: dict[int, Tensor] = {}  # a norm and the layer before it have the same slots
+    stays: dict[tuple[int, int, int], Tensor] = {}  # a norm and the layer before it have the same slots
     for (name, axis), slots in trace.axes.items():
         if name in trace.contractions:
             continue
-        if id(slots) not in stays:
-            stays[id(slots)] = plan.kept[slots].nonzero().reshape(-1)
-        if len(stay := stays[id(slots)]) < len(slots):
+        if (where := place(slots)) not in stays:
+            stays[where] = plan.kept[slots].nonzero().reshape(-1)
+        if len(stay := stays[where]) < len(slots):
             made[name] = changed(name).index_select(axis, stay)
     for name in trace.depthwise:
         groups[name] = len(made[name]) // _multiplier(model, name) if name in made else -1
