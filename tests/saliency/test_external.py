@@ -162,24 +162,42 @@ def test_a_network_of_another_input_is_refused(tmp_path: Path) -> None:
 
 
 def test_maps_are_found_by_their_images_names(tmp_path: Path) -> None:
-    values = np.random.default_rng(1).random((12, 16))
+    values = np.random.default_rng(1).random((48, 64))
+    unit = (values - values.min()) / (values.max() - values.min())
     np.save(tmp_path / "one.npy", values * 7 - 3)
-    media.write_image(tmp_path / "two.v2.png", (values * 255).astype(np.uint8))
+    media.write_image(tmp_path / "two.v2.png", (unit * 255).astype(np.uint8))
+    (tmp_path / "indoor").mkdir()
+    np.save(tmp_path / "indoor" / "one.npy", -values)
     model = saliency.build(f"maps:{tmp_path}")
-    low, high = values.min(), values.max()
-    unit = cv2.resize(((values - low) / (high - low)).astype(np.float32), (64, 48))
-    np.testing.assert_allclose(predict(model, IMAGE, "one.jpg").map, unit, atol=1e-5)
-    np.testing.assert_allclose(predict(model, IMAGE, "one").map, unit, atol=1e-5)
-    np.testing.assert_allclose(predict(model, IMAGE, "two.v2.jpg").map, unit, atol=0.01)
-    with pytest.raises(SparsightError, match="no map for the image three"):
-        predict(model, IMAGE, "three.jpg")
+    for name in ("one", "one.jpg"):
+        np.testing.assert_allclose(predict(model, IMAGE, name).map, unit, atol=1e-6)
+    for name in ("two.v2", "two.v2.jpg"):
+        np.testing.assert_allclose(predict(model, IMAGE, name).map, unit, atol=0.01)
+    np.testing.assert_allclose(predict(model, IMAGE, "indoor/one").map, 1 - unit, atol=1e-6)
+    for name in ("three.jpg", "outdoor/one.jpg"):
+        with pytest.raises(SparsightError, match=f"no map for the image {name}"):
+            predict(model, IMAGE, name)
     with pytest.raises(SparsightError, match="go by their images' names"):
         model(IMAGE)
 
 
+def test_a_map_of_another_size_is_refused_or_stretched(tmp_path: Path) -> None:
+    values = np.random.default_rng(1).random((12, 16), np.float32)
+    np.save(tmp_path / "one.npy", values)
+    with pytest.raises(SparsightError, match=r"one\.npy is 12x16 pixels .* its image 48x64"):
+        predict(saliency.build(f"maps:{tmp_path}"), IMAGE, "one.jpg")
+    unit = (values - values.min()) / (values.max() - values.min())
+    wanted = cv2.resize(unit, (64, 48))
+    alone = predict(saliency.build(f"maps:{tmp_path}", resize=True), IMAGE, "one.jpg").map
+    np.testing.assert_allclose(alone, wanted, atol=1e-5)
+    model = saliency.build(f"fused:maps:{tmp_path}+maps:{tmp_path}", resize=True)
+    fused = predict(model, IMAGE, "one.jpg").map
+    np.testing.assert_allclose(fused, (wanted - wanted.min()) / np.ptp(wanted), atol=1e-5)
+
+
 def test_the_exact_map_goes_before_the_picture_of_it(tmp_path: Path) -> None:
-    np.save(tmp_path / "one.npy", np.eye(4))
-    media.write_image(tmp_path / "one.png", np.zeros((4, 4), np.uint8))
+    np.save(tmp_path / "one.npy", np.eye(48, 64))
+    media.write_image(tmp_path / "one.png", np.zeros((48, 64), np.uint8))
     assert predict(saliency.build(f"maps:{tmp_path}"), IMAGE, "one.png").map.max() == 1
 
 

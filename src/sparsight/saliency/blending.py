@@ -99,6 +99,7 @@ def fused(
     bottom_up: Mapping[str, Any] | None = None,
     top_down: Mapping[str, Any] | None = None,
     device: str = "auto",
+    resize: bool = False,
 ) -> Fused:
     """The model ``"fused:A+B"``.
 
@@ -107,7 +108,7 @@ def fused(
             sign parts them only where the name of a model follows, so paths may hold one.
         method: see ``fuse``.
         bottom_up, top_down: options of the first and of the second model.
-        device: where the models that run on a device do, unless their own options say.
+        device, resize: for each of the two that has such an option, unless its own options say.
 
     Raises:
         SparsightError: not two models, one of the two is fused itself, or as for ``build`` and ``fuse``.
@@ -120,8 +121,9 @@ def fused(
         )
     models = []
     for part, options in zip(parts, (bottom_up, top_down), strict=True):
-        placed = {"device": device} if accepts(part, "device") else {}
-        models.append(build(part, **{**placed, **(options or {})}))
+        shared = {"device": device, "resize": resize}
+        known = {option: value for option, value in shared.items() if accepts(part, option)}
+        models.append(build(part, **{**known, **(options or {})}))
     return Fused(models[0], models[1], method)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import cv2
 import numpy as np
@@ -163,23 +163,24 @@ def _layout(path: Path, size: int | tuple[int, int] | None) -> tuple[bool, tuple
 class StoredMaps:
     """Maps in a folder, called as their images are but for the ending: .npy, .png, .jpg or .jpeg.
 
+    Images that lie in folders of a data set have their maps in folders of the same names. A map is scaled to
+    [0, 1] by its extremes.
+
     Args:
         folder: where the maps are.
+        resize: stretch a map to the size of its image, where they differ.
 
     Raises:
         SparsightError: no such folder, or one without maps.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str | Path, *, resize: bool = False) -> None:
+        self.folder, self.resize = Path(folder), resize
         if not self.folder.is_dir():
             raise SparsightError(f"there is no folder {self.folder} of saliency maps: check the path.")
-        self._files = {
-            path.stem: path
-            for suffix in reversed(_SUFFIXES)  # of two maps for one image the more exact one comes last
-            for path in sorted(self.folder.iterdir())
-            if path.suffix.lower() == suffix
-        }
+        maps = [path for path in sorted(self.folder.rglob("*")) if path.suffix.lower() in _SUFFIXES]
+        maps.sort(key=lambda path: -_SUFFIXES.index(path.suffix.lower()))  # the most exact of two comes last
+        self._files = {path.relative_to(self.folder).with_suffix("").as_posix(): path for path in maps}
         if not self._files:
             raise SparsightError(f"{self.folder} holds no saliency maps: they end in {', '.join(_SUFFIXES)}.")
 
@@ -189,13 +190,13 @@ class StoredMaps:
         Raises:
             SparsightError: the folder has no map for it.
         """
-        # The stem is tried first as it stands: image names may hold dots.
-        path = self._files.get(name) or self._files.get(Path(name).stem)
+        # As it stands first: a name without its ending may hold dots.
+        path = self._files.get(name) or self._files.get(PurePath(name).with_suffix("").as_posix())
         if path is None:
             raise SparsightError(
                 f"{self.folder} holds no map for the image {name}: make one, or leave it out."
             )
-        return functools.partial(_stored, path)
+        return functools.partial(_stored, path, self.resize)
 
     def __call__(self, image: NDArray[np.uint8]) -> SaliencyResult:
         """Refused: an image alone does not say which map is its own.
@@ -211,10 +212,22 @@ class StoredMaps:
 _SUFFIXES = (".npy", ".png", ".jpg", ".jpeg")
 
 
-def _stored(path: Path, image: NDArray[np.uint8]) -> SaliencyResult:
-    """The map in ``path``, scaled to [0, 1] and stretched to the size of ``image``."""
+def _stored(path: Path, stretch: bool, image: NDArray[np.uint8]) -> SaliencyResult:
+    """The map in ``path``, scaled to [0, 1], for ``image``.
+
+    Raises:
+        SparsightError: no sound map, or of another size than the image and not to be stretched.
+    """
     check_image(image)
-    return SaliencyResult(resize(minmax(_read_map(path)), image.shape[:2]))
+    values = _read_map(path)
+    shape = image.shape[:2]
+    if values.shape != shape and not stretch:
+        own, its = ("x".join(map(str, sides)) for sides in (values.shape, shape))
+        raise SparsightError(
+            f"{path} is {own} pixels (height x width), its image {its}: make maps of the images' size, or "
+            "ask for resize."
+        )
+    return SaliencyResult(resize(minmax(values), shape))
 
 
 def _read_map(path: Path) -> Map:
