@@ -92,8 +92,8 @@ def motion_map(before: NDArray[np.uint8], now: NDArray[np.uint8]) -> Map:
     """How rare the motion from one frame to the next is at each place.
 
     Four channels go through ``rarity_map``: the speed of the optical flow (Farnebäck 2003), its two
-    components, which hold the direction, and the change of brightness. Where a picture moves by less than a
-    quarter of a pixel or changes by less than 8 grey levels, the channel is zero.
+    components, which hold the direction, and the change of brightness, each averaged over 4×4 pixels. Where
+    a picture moves by less than a quarter of a pixel or changes by less than 8 grey levels, that is zero.
 
     Args:
         before, now: H×W uint8 grey, the same size, of some 160 pixels a side.
@@ -105,15 +105,16 @@ def motion_map(before: NDArray[np.uint8], now: NDArray[np.uint8]) -> Map:
         cv2.calcOpticalFlowFarneback(before, now, None, 0.5, 3, 15, 3, 5, 1.2, 0),  # type: ignore[call-overload]
         np.float32,
     )
-    speed = np.hypot(flow[..., 0], flow[..., 1])
-    flow[speed < _STILL] = 0
-    speed[speed < _STILL] = 0
     change = cv2.absdiff(before, now).astype(np.float32)
-    change[change < _SAME] = 0
-    channels = np.dstack([speed, flow, change])
     grid = (max(1, -(-now.shape[1] // _NODE)), max(1, -(-now.shape[0] // _NODE)))
-    nodes = cv2.resize(channels, grid, interpolation=cv2.INTER_AREA)
-    return minmax(rarity_map(np.ascontiguousarray(nodes.transpose(2, 0, 1)), border=0))
+    nodes = cv2.resize(np.dstack([flow, change]), grid, interpolation=cv2.INTER_AREA)
+    speed = np.hypot(nodes[..., 0], nodes[..., 1])
+    # On means of nodes, where the noise of single pixels has gone.
+    moves, changes = speed >= _STILL, nodes[..., 2] >= _SAME
+    channels = np.stack(
+        [speed * moves, nodes[..., 0] * moves, nodes[..., 1] * moves, nodes[..., 2] * changes]
+    )
+    return minmax(rarity_map(channels, border=0))
 
 
 def _small_grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
