@@ -205,20 +205,20 @@ def scree(eigenvalues: Values, chance: Values, kept: int, label: str) -> str:
     most = 1.05 * float(max(eigenvalues.max(), chance.max()))
     step = wide / count
     heights = tall * eigenvalues / most
-    cumulative = np.cumsum(eigenvalues) / eigenvalues.sum()
+    share = eigenvalues[:kept].sum() / eigenvalues.sum()
     parts = _levels(0, most, left, wide, top, tall)
     for index, height in enumerate(heights):
         x, y = left + step * (index + 0.5), top + tall - height
         parts.append(_bar(x - 0.35 * step, y, 0.7 * step, height, _ACCENT, 1 if index < kept else 0.35))
         if count <= 12 or index % 2 == 0:
             parts.append(_tick(x, top + tall + 16, str(index + 1), "middle"))
-        if index < kept:
-            parts.append(_tick(x + 0.42 * step, y + 11, f"{cumulative[index]:.0%}"))
     dash = ' stroke-dasharray="5 3"'
     middles = left + step * (np.arange(count) + 0.5)
     parts.append(_path(middles, top + tall * (1 - chance / most), _OTHER, 2, dash))
     parts.append(_path((left + wide - 150, left + wide - 124), (top + 12, top + 12), _OTHER, 2, dash))
     parts.append(_tick(left + wide - 118, top + 16, "unrelated metrics"))
+    parts.append(_bar(left + wide - 150, top + 26, 26, 10, _ACCENT, 1))
+    parts.append(_tick(left + wide - 118, top + 35, f"kept: {share:.0%} in all"))
     parts.append(_tick(left + wide / 2, top + tall + 32, "component", "middle"))
     return _svg(left + wide + 8, top + tall + 38, label, parts)
 
@@ -251,7 +251,7 @@ def loading_plane(names: Sequence[str], loadings: Values, label: str) -> str:
             parts.append(_line(middle, centre, x_end, y_end, _ACCENT, 1.6))
             parts.append(_dot(x_end, y_end, 3, _ACCENT))
             parts.append(_text(edge, y + 4, names[index], "start" if right else "end"))
-    parts.append(_tick(middle + radius - 4, centre + 14, "component 1", "end"))
+    parts.append(_tick(middle - radius + 6, centre - 5, "component 1"))
     parts.append(_tick(middle + 5, centre - radius + 14, "component 2"))
     return _svg(2 * middle, size, label, parts)
 

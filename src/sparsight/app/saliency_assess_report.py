@@ -204,7 +204,8 @@ def _effects(scores: Scores, found: PropertyEffects) -> dict[str, Any]:
             {
                 "title": f"{property_name(key[0])}"
                 + (f", {key[1]}" if key[0] == "size" else "")
-                + f": {effect.measure.name}",
+                + f": {effect.measure.name}"
+                + ("" if effect.measure.higher_is_better else " (lower is better)"),
                 "note": f"ε² = {number(effect.epsilon_squared)}, Holm-corrected {p_text(effect.p_holm)}; "
                 f"images: " + ", ".join(map(str, effect.counts)),
                 "chart": Markup(
@@ -240,11 +241,11 @@ def _mixing(scores: Scores, found: Mixing) -> dict[str, Any]:
         "scree": Markup(draw.scree(parts.eigenvalues, parts.chance, parts.kept, "eigenvalues")),
         "loadings": Markup(
             draw.matrix(
-                [metrics[index] for index in order],
                 [f"{head} ({share:.0%})" for head, share in zip(heads, parts.loading_explained, strict=True)],
-                parts.loadings[order],
+                [metrics[index] for index in order],
+                parts.loadings[order].T,
                 f"{kind}loadings",
-                marks=np.abs(parts.loadings[order]) >= 0.6,
+                marks=np.abs(parts.loadings[order].T) >= 0.6,
             )
         ),
         "loadings_title": f"{kind}loadings".capitalize(),
@@ -280,9 +281,9 @@ def _mixing(scores: Scores, found: Mixing) -> dict[str, Any]:
         ][: parts.kept > 1],
         "agreement": Markup(
             draw.matrix(
-                [metrics[index] for index in order],
                 [*heads, "overall"],
-                found.agreement[:, order].T,
+                [metrics[index] for index in order],
+                found.agreement[:, order],
                 "tau of the models' order by a component and by one metric",
             )
         ),

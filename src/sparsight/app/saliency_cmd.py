@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sparsight.app.saliency_assess_cmd import assess
 from sparsight.app.saliency_score_cmd import score
 from sparsight.errors import SparsightError
 
@@ -46,6 +47,7 @@ Device = Annotated[str, typer.Option(help="Where the network runs.", metavar="au
 
 
 saliency_app.command()(score)
+saliency_app.command()(assess)
 
 
 @saliency_app.callback()

@@ -37,6 +37,9 @@ _COPIES = 0.95
 
 _GOES_WITH = 0.5
 
+_LITTLE = 0.1
+"""A difference of tau that is called little."""
+
 _CONTRASTS = 0.3
 """Where no metric belongs to a component, those that load so much say what it sets against what."""
 
@@ -143,7 +146,7 @@ def of_effects(scores: Scores, found: PropertyEffects) -> list[Conclusion]:
             Conclusion(
                 PROPERTIES,
                 f"On {name}, what matters most for the scores is {split_name(*order[0])}, what matters "
-                f"least {split_name(*order[-1])}.",
+                f"least is {split_name(*order[-1])}.",
                 "Median epsilon squared over metrics: "
                 + ", ".join(f"{split_name(*key)} {number(strength[key])}" for key in order)
                 + ".",
@@ -316,8 +319,8 @@ def _per_image(scores: Scores, each: PerImage) -> list[Conclusion]:
     gap = within - between
     if each.p_difference < ALPHA and gap > 0:
         claim = (
-            f"Image by image on {name}, the two truths agree less on the order of the models than two "
-            "metrics of one truth do: the truth itself makes a difference."
+            f"Image by image on {name}, the two truths agree {'a little less' if gap < _LITTLE else 'less'} "
+            "on the order of the models than two metrics of one truth do: the truth itself matters."
         )
     elif np.isfinite(within):
         claim = (

@@ -31,6 +31,9 @@ from sparsight.saliency.assess.tables import Measure, Scores
 SIZE_LIMITS = (0.05, 0.20)
 """Absolute limits between small, medium and large: shares of the image."""
 
+_UNEVEN = 0.25
+"""A third of the images that is smaller than this share of them is worth a note."""
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
@@ -218,11 +221,12 @@ def property_effects(scores: Scores, properties: RegionProperties, seed: int = 0
 def _terciles(name: str, values: Values) -> Split:
     low, high = np.quantile(values, (1 / 3, 2 / 3))
     words = ("small", "medium", "large") if name == "size" else ("low", "middle", "high")
-    labels = (f"{words[0]} (≤ {low:.3g})", words[1], f"{words[2]} (> {high:.3g})")
+    form = ".1%" if name == "size" else ".3g"
+    labels = (f"{words[0]} (≤ {low:{form}})", words[1], f"{words[2]} (> {high:{form}})")
     group = (values > low).astype(np.int64) + (values > high)
     sizes = np.bincount(group, minlength=3)
     note = ""
-    if sizes.min() < len(values) // 3 - 1:
+    if sizes.min() < _UNEVEN * len(values):
         note = (
             f"Terciles of {name} are uneven ({', '.join(map(str, sizes))} images): many images share a value."
         )
@@ -242,10 +246,7 @@ def _effect(
     few = [f"{split.labels[index]} ({sizes[index]})" for index in range(len(sizes)) if index not in kept]
     what = f"{split.property} by {split.kind}"
     if len(kept) < 2:
-        return (
-            f"No test of {what} for {measure.name}: fewer than {FEWEST_IN_GROUP} images in all groups but "
-            f"{len(kept)}."
-        )
+        return f"No test of {what}: fewer than {FEWEST_IN_GROUP} images in all of its groups but {len(kept)}."
     inside = np.isin(group, kept)
     values, of, group = values[inside], of[inside], np.searchsorted(kept, group[inside])
     better = values if measure.higher_is_better else -values
