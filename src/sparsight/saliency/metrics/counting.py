@@ -11,11 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from sparsight.saliency.metrics.plane import Array, Mask, Plane, slices
 
 _LEVELS = 256
+_EXACT = 1 << 24  # OpenCV counts in float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,9 +90,18 @@ _Counts: TypeAlias = tuple[Array, Array, tuple[float, float], float]
 """Pixels outside and inside the region between two thresholds, lowest first; then as in ``Region``."""
 
 
+def _histograms(levels: NDArray[np.uint8], within: Mask) -> Array:
+    """Pixels of each level outside (row 0) and inside (row 1) the region; flat, ``_EXACT`` of them at most."""
+    everywhere, inside = (
+        cv2.calcHist([levels], [0], chosen, [_LEVELS], [0, _LEVELS]).ravel().astype(np.float64)
+        for chosen in (None, within)
+    )
+    return np.stack([everywhere - inside, inside])
+
+
 def _count_real(plane: Plane, mask: Mask, level: float, threshold: float) -> _Counts:
     span = plane.high - plane.low
-    counts = np.zeros(2 * _LEVELS, dtype=np.intp)
+    counts = np.zeros((2, _LEVELS))
     true = false = 0
     share = 0.0
     flat = mask.ravel()
@@ -102,22 +114,15 @@ def _count_real(plane: Plane, mask: Mask, level: float, threshold: float) -> _Co
         true += both
         false += int(np.count_nonzero(reached)) - both
         values *= 255
-        cells = values.astype(np.intp)
-        cells += _LEVELS * within.astype(np.intp)
-        counts += np.bincount(cells, minlength=2 * _LEVELS)
-    outside, inside = counts.reshape(2, _LEVELS).astype(np.float64)
-    return outside, inside, (float(true), float(false)), share
+        counts += _histograms(values.astype(np.uint8), within)
+    return counts[0], counts[1], (float(true), float(false)), share
 
 
 def _count_grey(plane: Plane, mask: Mask, level: float, threshold: float) -> _Counts:
-    counts = np.zeros(2 * _LEVELS, dtype=np.intp)
+    pixels = np.zeros((2, _LEVELS))
     flat = mask.ravel()
-    for block in slices(plane.size):
-        cells = flat[block].astype(np.intp)
-        cells *= _LEVELS
-        cells += plane.flat[block]
-        counts += np.bincount(cells, minlength=2 * _LEVELS)
-    pixels = counts.reshape(2, _LEVELS).astype(np.float64)
+    for block in slices(plane.size, _EXACT):
+        pixels += _histograms(plane.flat[block], flat[block])
     if plane.constant:
         values = np.full(_LEVELS, level)
     else:

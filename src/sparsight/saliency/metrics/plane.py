@@ -28,10 +28,10 @@ BLOCK = 1 << 16
 _FAR = 1e3
 
 
-def slices(count: int) -> Iterator[slice]:
+def slices(count: int, block: int = BLOCK) -> Iterator[slice]:
     """The blocks of a flat array of ``count`` elements."""
-    for start in range(0, count, BLOCK):
-        yield slice(start, min(start + BLOCK, count))
+    for start in range(0, count, block):
+        yield slice(start, min(start + block, count))
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +93,8 @@ class Plane:
     def _sums(self) -> tuple[float, float]:
         total = squares = 0.0
         with np.errstate(over="ignore", invalid="ignore"):
-            for values in self.blocks():
+            # What needs no conversion needs no blocks.
+            for values in [self.flat] if self.native.dtype == np.float64 else self.blocks():
                 total += float(values.sum())
                 squares += float(values @ values)
         return total, squares
@@ -117,6 +118,8 @@ class Plane:
         product = self.mean * other.mean
         if abs(product) >= _FAR**2 * math.sqrt(self.variance * other.variance):
             return self._centred(other)
+        if self.native.dtype == other.native.dtype == np.float64:
+            return float(self.flat @ other.flat) / self.size - product
         pairs = zip(self.blocks(), other.blocks(), strict=True)
         return sum(float(a @ b) for a, b in pairs) / self.size - product
 
