@@ -66,13 +66,18 @@ def interval_bars(names: Sequence[str], bars: Sequence[Sequence[Bar | None]], la
     )
 
 
+def number(value: float) -> str:
+    """Three digits after the point, and no minus before nothing."""
+    return f"{value:.3f}".replace("-0.000", "0.000")
+
+
 def _bar(bar: Bar, top: float, colour: str, across: Callable[[float], float], number_at: float) -> list[str]:
     start, end = sorted((across(0.0), across(bar.mean)))
     middle = top + _BAR / 2
     parts = [
         f'<rect x="{start:.1f}" y="{top + 1:.1f}" width="{end - start:.1f}" height="{_BAR - 2}" rx="2" '
         f'fill="{colour}" fill-opacity="0.75"/>',
-        f'<text class="tick" x="{number_at:.1f}" y="{middle + 4:.1f}">{bar.mean:.3f}</text>',
+        f'<text class="tick" x="{number_at:.1f}" y="{middle + 4:.1f}">{number(bar.mean)}</text>',
     ]
     if math.isfinite(bar.low) and math.isfinite(bar.high):
         low, high = across(bar.low), across(bar.high)

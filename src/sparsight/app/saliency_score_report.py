@@ -13,10 +13,11 @@ import jinja2
 from markupsafe import Markup
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sparsight import __version__
 from sparsight.app.charts import COLOURS
-from sparsight.app.saliency_score_charts import Bar, interval_bars
+from sparsight.app.saliency_score_charts import Bar, interval_bars, number
 from sparsight.files import write_text
 from sparsight.saliency.metrics import METRICS
 from sparsight.saliency.scoring import RESAMPLES, Scored
@@ -31,6 +32,10 @@ from sparsight.saliency.scoring_workers import PRIORS
 REPORT = "report.html"
 
 _MOST_SKIPPED = 100
+_MOST_LETTERS = 24
+_COLUMN = 10
+"""Letters across a column of the table in the terminal, with the space before it."""
+_PRIOR_TITLES = {"none": "Without a centre prior", "centre": "With a centre prior"}
 _GROUPS = {
     "fixations": "Against fixations",
     "density": "Against the density of fixations",
@@ -59,20 +64,9 @@ def write_report(path: Path, scored: Scored, summary: Any) -> None:
         facts=_facts(scored, len(models), images),
         colours=list(zip(("without a centre prior", "with it"), COLOURS, strict=False)),
         groups=[
-            {
-                "title": title,
-                "charts": [_chart(name, models, bars) for name in names if METRICS[name].kind == kind],
-            }
+            _group(title, [name for name in names if METRICS[name].kind == kind], models, bars)
             for kind, title in _GROUPS.items()
             if any(METRICS[name].kind == kind for name in names)
-        ],
-        metrics=[f"{name} {_arrow(name)}" for name in names],
-        tables=[
-            {
-                "title": "Without a centre prior" if prior == "none" else "With a centre prior",
-                "rows": _rows(prior, models, names, bars),
-            }
-            for prior in PRIORS
         ],
         notes=_notes(scored, images),
         skipped=list(scored.skipped.items())[:_MOST_SKIPPED],
@@ -83,29 +77,38 @@ def write_report(path: Path, scored: Scored, summary: Any) -> None:
 
 
 def print_table(scored: Scored, summary: Any, console: Console) -> None:
-    """Print the means: a block for each prior, a row for each model."""
+    """Print the means: a block for each prior, a row for each model, the best of each metric in bold."""
     bars = _bars(summary)
     models = list(dict.fromkeys(scored.table["model"]))
     names = [name for name in scored.metrics if any(key[2] == name for key in bars)]
+    across = max(1, (console.width - min(_MOST_LETTERS, max(map(len, models)))) // _COLUMN)
     for prior in PRIORS:
-        table = Table(
-            title="without a centre prior" if prior == "none" else "with a centre prior",
-            title_justify="left",
-            box=None,
-            pad_edge=False,
+        for first in range(0, len(names), across):
+            some = names[first : first + across]
+            title = _PRIOR_TITLES[prior] if first == 0 else None
+            console.print(_terminal_table(title, models, some, prior, bars))
+
+
+def _terminal_table(
+    title: str | None, models: Sequence[str], names: Sequence[str], prior: str, bars: Bars
+) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("", max_width=_MOST_LETTERS, no_wrap=True)
+    for name in names:
+        # Narrow columns: the words of a name stand below one another.
+        heading = name.replace("_", "\n").replace("information", "inform.").replace("background", "backgr.")
+        table.add_column(
+            f"{heading} {_arrow(name)}", justify="right", min_width=_COLUMN - 2, vertical="bottom"
         )
-        table.add_column("model", overflow="fold")
+    best = {name: _best(name, prior, models, bars) for name in names}
+    for model in models:
+        cells = []
         for name in names:
-            table.add_column(f"{name.replace('_', ' ')} {_arrow(name)}", justify="right")
-        best = {name: _best(name, prior, models, bars) for name in names}
-        for model in models:
-            cells = []
-            for name in names:
-                bar = bars.get((model, prior, name))
-                text = "" if bar is None else f"{bar.mean:.3f}"
-                cells.append(f"[bold]{text}[/bold]" if text and bar == best[name] else text)
-            table.add_row(model, *cells)
-        console.print(table)
+            bar = bars.get((model, prior, name))
+            text = "" if bar is None else number(bar.mean)
+            cells.append(Text(text, style="bold" if text and bar == best[name] else ""))
+        table.add_row(Text(model), *cells)
+    return table
 
 
 def _bars(summary: Any) -> Bars:
@@ -123,6 +126,18 @@ def _best(name: str, prior: str, models: Sequence[str], bars: Bars) -> Bar | Non
         return None
     pick = max if METRICS[name].higher_is_better else min
     return pick(finite, key=lambda bar: bar.mean)
+
+
+def _group(title: str, names: Sequence[str], models: Sequence[str], bars: Bars) -> dict[str, Any]:
+    """Charts and tables of the metrics against one kind of truth."""
+    return {
+        "title": title,
+        "charts": [_chart(name, models, bars) for name in names],
+        "metrics": [f"{name} {_arrow(name)}" for name in names],
+        "tables": [
+            {"title": _PRIOR_TITLES[prior], "rows": _rows(prior, models, names, bars)} for prior in PRIORS
+        ],
+    }
 
 
 def _chart(name: str, models: Sequence[str], bars: Bars) -> dict[str, Any]:
@@ -153,8 +168,8 @@ def _rows(prior: str, models: Sequence[str], names: Sequence[str], bars: Bars) -
                 {"mean": "", "interval": "", "best": False}
                 if (bar := bars.get((model, prior, name))) is None
                 else {
-                    "mean": f"{bar.mean:.3f}",
-                    "interval": f"{bar.low:.3f} to {bar.high:.3f}",
+                    "mean": number(bar.mean),
+                    "interval": f"{number(bar.low)} to {number(bar.high)}",
                     "best": bar == best[name],
                 }
                 for name in names

@@ -1,11 +1,8 @@
-"""Reading MATLAB files that come from elsewhere: every size is checked before memory is taken for it."""
+"""MATLAB files that come from elsewhere: what is wrong with one is said in a sentence."""
 
 from __future__ import annotations
 
 import contextlib
-import math
-import struct
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +12,11 @@ from numpy.typing import NDArray
 
 from sparsight.errors import SparsightError
 from sparsight.media.paths import check_file
+from sparsight.saliency.datasets import mat5
 
 MAX_BYTES = 2 << 30
 """Most bytes that one file, unpacked, may hold."""
 
-_HEADER = 128
-_COMPRESSED = 15  # data type miCOMPRESSED, MAT-File Format (MathWorks, R2023), table 1-1
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -33,24 +29,21 @@ def is_version_73(path: Path) -> bool:
 
 
 def read_variable(path: Path, name: str) -> NDArray[Any]:
-    """A variable of a MATLAB file up to version 7, as SciPy gives it: nothing squeezed, structs as records.
+    """A variable of a MATLAB file of version 5 to 7.
+
+    Numbers keep their shape (never less than two dimensions) and class; text is an array of one string; a
+    cell array is an object array, a struct array an array with a field of objects for each of its fields.
 
     Raises:
-        SparsightError: the file is missing, of version 7.3, damaged, larger than ``MAX_BYTES``, or has no
-            such variable.
+        SparsightError: the file is missing, of version 7.3, damaged, unpacks to more than ``MAX_BYTES``, or
+            has no such variable.
     """
-    from scipy.io import loadmat
-
     if is_version_73(path):
         raise SparsightError(
             f"{path} is in MATLAB's format 7.3, which is not read here: save it again in MATLAB with -v7."
         )
     with reading(path):
-        _check_size(path)
-        variables = loadmat(str(path), variable_names=[name])
-        if name not in variables:
-            raise ValueError(f"it has no variable {name}")
-    found: NDArray[Any] = variables[name]
+        found: NDArray[Any] = mat5.read_variable(path.read_bytes(), name, MAX_BYTES)
     return found
 
 
@@ -59,9 +52,11 @@ def reading(path: Path) -> Iterator[None]:
     """Whatever a damaged file makes its reader trip over becomes one sentence about the file."""
     try:
         yield
-    except (SparsightError, OSError):
+    except SparsightError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the system's own; SciPy's and h5py's for a damaged file have no number
         why = str(error).rstrip(".") or type(error).__name__
         raise SparsightError(f"{path} is not laid out as published ({why}): download it again.") from error
 
@@ -94,24 +89,3 @@ def table(values: NDArray[Any], columns: int) -> NDArray[np.float64]:
 def text(values: NDArray[Any]) -> str:
     """A string."""
     return str(values.reshape(-1)[0]) if values.size else ""
-
-
-def _check_size(path: Path) -> None:
-    """Add up what the top-level elements say they unpack to; only their first bytes are unpacked."""
-    total = path.stat().st_size
-    with path.open("rb") as stream:
-        header = stream.read(_HEADER)
-        order = {b"IM": "<", b"MI": ">"}.get(header[126:128])
-        if order is None:
-            raise ValueError("it is no MATLAB file of version 5 to 7")
-        while len(tag := stream.read(8)) == 8:
-            kind, size = struct.unpack(f"{order}II", tag)
-            start = stream.tell()
-            if kind == _COMPRESSED:
-                first = zlib.decompressobj().decompress(stream.read(min(size, 4096)), 8)
-                if len(first) < 8:
-                    raise ValueError("it is cut short")
-                total += struct.unpack(f"{order}II", first)[1]
-            stream.seek(start + size)
-    if total > MAX_BYTES:
-        raise ValueError(f"it unpacks to {math.ceil(total / 2**20):,} MiB")
