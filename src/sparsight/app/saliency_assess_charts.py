@@ -76,7 +76,7 @@ def rank_lines(columns: Sequence[str], models: Sequence[str], ranks: Values, lab
         label: what the chart is of.
     """
     side = 16 + _letters(models) * _LETTER
-    step = min(110.0, max(30.0, 640 / max(1, len(columns) - 1)))
+    step = min(170.0, max(30.0, 640 / max(1, len(columns) - 1)))
     head, down = 26 + _letters(columns) * _RISE, 24.0
     bottom = head + down * len(models)
     x = side + step * np.arange(len(columns))

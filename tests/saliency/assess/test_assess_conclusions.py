@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from sparsight.saliency.assess.conclusions import PROPERTIES as ABOUT_PROPERTIES
 from sparsight.saliency.assess.conclusions import TRUTHS as ABOUT_TRUTHS
 from sparsight.saliency.assess.mixing import varimax_rotation
 from sparsight.saliency.assess.properties import PROPERTIES
-from sparsight.saliency.assess.statistics import nemenyi
+from sparsight.saliency.assess.statistics import Values, nemenyi
 from sparsight.saliency.assess.wording import listed, number, p_text, plural, sentence
 
 UP = [0.0, 0.6, 1.2, 1.8, 2.4, 3.0]
@@ -81,6 +82,25 @@ def test_properties(reversed_truths: Assessment) -> None:
     assert f"Cliff's delta = {effect.delta[2, 0]:.2f} (large)" in shown
     caution = next(each.caution for each in reversed_truths.conclusions if "on size (terc" in each.claim)
     assert "What chance scores against regions depends on their size" in caution
+
+
+def test_what_sees_nothing_shows_what_chance_does() -> None:
+    properties = properties_of(90)
+    values = two_truths(UP, UP, images=90)
+    values += (6 * properties.values["size"])[:, None, None] * np.array([1, 1, -1, 1, 1, -1.0])
+    scores = scores_of(values)
+    models = ("uniform", *scores.models[1:])
+
+    def caution(values: Values) -> str:
+        found = assess(replace(scores, models=models, values=values), [properties])
+        return next(each.caution for each in found.conclusions if "depend on size (terc" in each.claim)
+
+    assert "Chance depends on it, too: epsilon squared of" in caution(values)
+    blind = values.copy()
+    blind[:, 0] = np.random.default_rng(3).normal(size=(90, 6))
+    assert "It is not chance: epsilon squared of" in caution(blind)
+    blind[:, 0] = 0.5
+    assert "is the same everywhere for uniform" in caution(blind)
 
 
 def test_metrics(reversed_truths: Assessment) -> None:

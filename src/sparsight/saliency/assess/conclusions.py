@@ -37,6 +37,13 @@ _COPIES = 0.95
 
 _GOES_WITH = 0.5
 
+_BLIND = ("uniform", "random")
+"""Models that see nothing of the image: what they score is chance."""
+
+_OF_CHANCE = 0.08
+"""An effect on chance that is more than small (epsilon squared)."""
+
+
 _LITTLE = 0.1
 """A difference of tau that is called little."""
 
@@ -153,7 +160,7 @@ def of_effects(scores: Scores, found: PropertyEffects) -> list[Conclusion]:
                 _confounds(found),
             )
         )
-    conclusions += [_property(by_split[key], *key, name) for key in order]
+    conclusions += [_property(by_split[key], *key, name, scores.models) for key in order]
     return conclusions
 
 
@@ -351,7 +358,9 @@ def _per_image(scores: Scores, each: PerImage) -> list[Conclusion]:
     ]
 
 
-def _property(effects: Sequence[Effect], what: str, kind: str, name: str) -> Conclusion:
+def _property(
+    effects: Sequence[Effect], what: str, kind: str, name: str, models: Sequence[str]
+) -> Conclusion:
     real = [effect for effect in effects if effect.p_holm < ALPHA]
     strongest = max(effects, key=lambda effect: np.nan_to_num(effect.epsilon_squared))
     split = split_name(what, kind)
@@ -373,11 +382,8 @@ def _property(effects: Sequence[Effect], what: str, kind: str, name: str) -> Con
     top, bottom = _extremes(strongest)
     stable = [effect.stability[np.triu_indices(len(effect.labels), 1)].mean() for effect in effects]
     caution = sentence(next((effect.caution for effect in effects if effect.caution), ""))
-    if what == "size" and real:
-        caution = (
-            f"{caution} What chance scores against regions depends on their size for most metrics: compare "
-            "with a uniform or random model before blaming the models."
-        ).strip()
+    if real:
+        caution = f"{caution} {_chance(strongest, what, models)}".strip()
     return Conclusion(
         PROPERTIES,
         claim,
@@ -390,6 +396,31 @@ def _property(effects: Sequence[Effect], what: str, kind: str, name: str) -> Con
         f"mean tau {number(np.nanmean(stable))}.",
         caution,
     )
+
+
+def _chance(effect: Effect, what: str, models: Sequence[str]) -> str:
+    """How far the property changes the scores of a model that sees nothing, or that one should look."""
+    for blind in _BLIND:
+        if blind in models:
+            found = float(effect.model_epsilon[list(models).index(blind)])
+            if not np.isfinite(found):
+                return (
+                    f"Chance does not depend on it: {effect.measure.name} is the same everywhere for {blind}."
+                )
+            if found >= _OF_CHANCE:
+                return (
+                    f"Chance depends on it, too: epsilon squared of {effect.measure.name} is {number(found)} "
+                    f"for {blind}, which sees nothing."
+                )
+            return (
+                f"It is not chance: epsilon squared of {effect.measure.name} is {number(found)} for {blind}."
+            )
+    if what == "size":
+        return (
+            "What chance scores against regions depends on their size for most metrics: score uniform and "
+            "random, too, before blaming the models."
+        )
+    return ""
 
 
 def _extremes(effect: Effect) -> tuple[int, int]:
