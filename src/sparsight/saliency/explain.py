@@ -35,6 +35,7 @@ class _Tile:
     note: str
 
 
+_Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 _Row: TypeAlias = tuple[str, list[_Tile], int]
 """A title, the tiles, and how many stand beside one another."""
 
@@ -137,7 +138,7 @@ def _map(image: Image, values: Map) -> Image:
 
 def _marked(picture: Image, shape: tuple[int, ...], point: tuple[int, int]) -> Image:
     """``picture`` with a ring about ``point``, as large as the picture is, to show when it is scaled down."""
-    marked = picture.copy()
+    marked = np.array(picture, np.uint8)
     radius = max(3, round(min(shape) / 28))
     line = max(1, radius // 4)
     cv2.circle(marked, point, radius, (0, 0, 0), 3 * line, cv2.LINE_AA)
@@ -158,7 +159,7 @@ def _sheet(rows: list[_Row], heading: str) -> Image:
     return np.vstack(blocks)
 
 
-def _strip(tiles: list[_Tile], wide: int, text: ImageFont.ImageFont, small: ImageFont.ImageFont) -> Image:
+def _strip(tiles: list[_Tile], wide: int, text: _Font, small: _Font) -> Image:
     """Tiles side by side, each ``wide`` pixels, with its words beneath."""
     pictures = [_fitted(tile.picture, wide) for tile in tiles]
     tall = max(picture.shape[0] for picture in pictures)
@@ -184,7 +185,7 @@ def _fitted(picture: Image, wide: int) -> Image:
     return np.asarray(cv2.resize(picture, size, interpolation=kind), np.uint8)
 
 
-def _cut(pen: ImageDraw.ImageDraw, words: str, font: ImageFont.ImageFont, wide: int) -> str:
+def _cut(pen: ImageDraw.ImageDraw, words: str, font: _Font, wide: int) -> str:
     """``words``, shortened at the front where they are wider than ``wide``: names differ at their ends."""
     plain = words.encode("ascii", "replace").decode()  # Pillow's own font has no other letters
     while len(plain) > 4 and pen.textlength(plain, font) > wide:
@@ -192,7 +193,7 @@ def _cut(pen: ImageDraw.ImageDraw, words: str, font: ImageFont.ImageFont, wide: 
     return plain
 
 
-def _line(words: str, font: ImageFont.ImageFont, ink: tuple[int, int, int], tall: int) -> Image:
+def _line(words: str, font: _Font, ink: tuple[int, int, int], tall: int) -> Image:
     canvas = PillowImage.fromarray(_paper(tall))
     pen = ImageDraw.Draw(canvas)
     pen.text(

@@ -50,9 +50,9 @@ class PopOut:
         The pixels nearer to the target's middle than half of ``spacing``: no distractor reaches there.
         """
         y, x = np.nonzero(self.target_mask)
-        rows, columns = np.indices(self.target_mask.shape, sparse=True)
-        catchment: NDArray[np.bool_] = np.hypot(rows - y.mean(), columns - x.mean()) < self.spacing / 2
-        return catchment
+        height, width = self.target_mask.shape
+        away = np.hypot(np.arange(height)[:, None] - y.mean(), np.arange(width) - x.mean())
+        return np.asarray(away < self.spacing / 2)
 
 
 def popout(

@@ -93,8 +93,10 @@ def rarity_maps(
     Returns:
         The same names, in order → (H, W).
     """
-    totals = {name: np.zeros(features.shape[1:], np.float32) for name, features in layers.items()}
-    borders = {name: border(total.shape[1]) for name, total in totals.items()}
+    totals: dict[str, NDArray[np.float32]] = {
+        name: np.zeros(features.shape[1:], np.float32) for name, features in layers.items()
+    }
+    borders = {name: border(total.shape[-1]) for name, total in totals.items()}
     inside = {name: total for name, total in totals.items() if min(total.shape) > 2 * borders[name]}
     contiguous = {name: np.ascontiguousarray(layers[name]) for name in inside}
     add = adder()
@@ -216,9 +218,10 @@ def _bin(
     """
     channels, size = values.shape
     rows, joint = -(-channels // group), bins**group
-    # Zero counts among the extremes wherever there is a border.
-    low = values.min(axis=1, initial=0 if border else None)
-    span = values.max(axis=1, initial=0 if border else None) - low
+    low, high = values.min(axis=1), values.max(axis=1)
+    if border:  # its zeros are among the extremes
+        low, high = np.minimum(low, np.float32(0)), np.maximum(high, np.float32(0))
+    span = high - low
     scale = np.float32(bins * BELOW_ONE) / np.maximum(span, np.float32(TINY))
     zero = np.zeros(rows * group, np.int64)
     zero[:channels] = np.clip(-low, 0, span) * scale
