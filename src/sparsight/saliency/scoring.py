@@ -128,7 +128,7 @@ def score_dataset(
         "limit": limit,
     }
     field = make_field(dataset, sizes, sigma, seed, resize)
-    work = Work(field, Path(), _map_names(dataset), chosen, preset, seed, resize)
+    work = Work(field, Path(), chosen, preset, seed, resize)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) if out is None else Path(out)
         folder.mkdir(parents=True, exist_ok=True)
@@ -260,12 +260,6 @@ def _chosen_metrics(metrics: str | Sequence[str], dataset: Dataset) -> tuple[str
     if not named:
         raise SparsightError("there is no metric to score by: name one or more, or all.")
     return tuple(name for name in METRICS if name in named)
-
-
-def _map_names(dataset: Dataset) -> tuple[str, ...]:
-    """What stored maps are called: as their images, with the folders where names alone would not do."""
-    stems = tuple(path.stem for path in dataset.images)
-    return stems if len(set(stems)) == len(stems) else tuple(name.replace("/", "_") for name in dataset.names)
 
 
 def _sizes(dataset: Dataset) -> tuple[NDArray[np.int64], dict[str, str]]:

@@ -32,7 +32,7 @@ OTHER_IMAGES = 10
 UNIFORM_SHARE = 0.01
 """Share of the information gain's baseline that is even all over, lest a place has no chance at all."""
 
-_GRID = 128
+_GRID = 256
 """Longer side of the grid on which the centre bias is computed: it has no detail."""
 
 

@@ -34,7 +34,6 @@ class Work:
 
     field: Field
     out: Path
-    map_names: tuple[str, ...]
     metrics: tuple[str, ...]
     preset: str
     seed: int
@@ -80,9 +79,7 @@ class Scorer:
                 step(len(chunk.models))
                 continue
             for model in chunk.models:
-                values = fitted_map(
-                    self._map(model, image, work.map_names[index]), image, model, name, work.resize
-                )
+                values = fitted_map(self._map(model, image, name), image, model, name, work.resize)
                 for prior in PRIORS:
                     judged = values if prior == "none" else with_centre_prior(values)
                     scores = score_one(judged, truth, work.metrics, work.preset, work.seed)
@@ -96,7 +93,7 @@ class Scorer:
         from sparsight.saliency.models import accepts, build, predict
 
         if model not in self._models:
-            # Stored maps are stretched by the model itself, if at all.
+            # Maps from a folder are stretched by the model that reads them.
             options = {"resize": True} if self._work.resize and accepts(model, "resize") else {}
             self._models[model] = build(model, **options)
         return predict(self._models[model], image, name).map
