@@ -91,7 +91,7 @@ _Counts: TypeAlias = tuple[Array, Array, tuple[float, float], float]
 
 
 def _histograms(levels: NDArray[np.uint8], within: Mask) -> Array:
-    """Pixels of each level outside (row 0) and inside (row 1) the region; flat, ``_EXACT`` of them at most."""
+    """Pixels of each level outside (row 0) and inside (row 1) the region; ``_EXACT`` at most, flat."""
     everywhere, inside = (
         cv2.calcHist([levels], [0], chosen, [_LEVELS], [0, _LEVELS]).ravel().astype(np.float64)
         for chosen in (None, within)

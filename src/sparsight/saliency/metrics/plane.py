@@ -90,25 +90,21 @@ class Plane:
         return self.low == self.high
 
     @cached_property
-    def _sums(self) -> tuple[float, float]:
-        total = squares = 0.0
-        with np.errstate(over="ignore", invalid="ignore"):
-            # What needs no conversion needs no blocks.
-            for values in [self.flat] if self.native.dtype == np.float64 else self.blocks():
-                total += float(values.sum())
-                squares += float(values @ values)
-        return total, squares
-
-    @cached_property
     def mean(self) -> float:
         """The mean."""
-        return self._sums[0] / self.size
+        with np.errstate(over="ignore", invalid="ignore"):
+            # OpenCV adds in float64 whatever it is given.
+            total = self.flat.sum() if self.native.dtype == np.float64 else cv2.sumElems(self.native)[0]
+        return float(total) / self.size
 
     @cached_property
     def variance(self) -> float:
         """The variance with N in the divisor; exactly 0 if the map is constant."""
         square = self.mean**2
-        variance = self._sums[1] / self.size - square
+        with np.errstate(over="ignore"):
+            # What needs no conversion needs no blocks.
+            pieces = [self.flat] if self.native.dtype == np.float64 else self.blocks()
+            variance = sum(float(values @ values) for values in pieces) / self.size - square
         if square < _FAR**2 * variance < math.inf:
             return variance
         return 0.0 if self.constant else self._centred(self)
