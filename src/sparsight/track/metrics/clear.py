@@ -100,10 +100,12 @@ def _matches(pairs: Pairs, before: NDArray[np.intp]) -> NDArray[np.intp]:
     row, column, similarity = pairs.row[good], pairs.column[good], pairs.similarity[good]
     taker = np.full(len(before), -1)
     contested = (np.bincount(row)[row] > 1) | (np.bincount(column)[column] > 1)
-    # First guess: everybody is matched with the box that overlaps most, which is written last.
+    # First guess: everybody is matched with the track that they meet most often, which is written last.
     taker[row[~contested]] = column[~contested]
     contested = contested.nonzero()[0]
-    order = contested[np.argsort(similarity[contested])]
+    key = pairs.meetings.key[good]
+    often = np.bincount(key)[key[contested]]
+    order = contested[np.argsort(often + similarity[contested])]
     taker[row[order]] = column[order]
     frame = pairs.truth.frame[row]
     start = np.searchsorted(frame, np.arange(pairs.frames + 1))

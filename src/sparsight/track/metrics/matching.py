@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import min_weight_full_bipartite_matching
+from scipy.sparse import coo_array, csr_array
+from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite_matching
 
 from sparsight.track.metrics.pairs import Pairs, numbered
 
@@ -92,28 +92,58 @@ def beyond_doubt(
         if not len(open_):
             break
         r, c, value = row[open_], column[open_], worth[open_]
-        sure = value - _alternative(r, value, height) - _alternative(c, value, width) > margin
-        if not sure.any():
+        row_leads, row_second = _leads(r, value, height)
+        column_leads, column_second = _leads(c, value, width)
+        best = (row_leads & column_leads).nonzero()[0]
+        sure = best[value[best] - row_second[r[best]] - column_second[c[best]] > margin]
+        if not len(sure):
             break
         taken.append(open_[sure])
         row_done, column_done = np.zeros(height, bool), np.zeros(width, bool)
         row_done[r[sure]] = True
         column_done[c[sure]] = True
         open_ = open_[~(row_done[r] | column_done[c])]
+    for one, other in ((row, column), (column, row)):
+        if len(open_):
+            chosen, left = _without_conflict(one[open_], other[open_], worth[open_], margin)
+            taken.append(open_[chosen])
+            open_ = open_[left]
     return np.concatenate(taken) if taken else np.zeros(0, np.intp), open_
 
 
-def _alternative(line: NDArray[np.intp], worth: NDArray[Any], count: int) -> NDArray[Any]:
-    """For each pair, the most that another pair of its line is worth (0 if there is none)."""
+def _leads(line: NDArray[np.intp], worth: NDArray[Any], count: int) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+    """Which pairs are worth the most of their line, and (count,) what the second of each line is worth."""
     best = np.zeros(count, worth.dtype)
     np.maximum.at(best, line, worth)
     leads = worth == best[line]
     second = np.zeros(count, worth.dtype)
-    np.maximum.at(second, line[~leads], worth[~leads])
+    rest = (~leads).nonzero()[0]
+    np.maximum.at(second, line[rest], worth[rest])
     shared = np.bincount(line[leads], minlength=count) > 1
     second[shared] = best[shared]
-    other: NDArray[Any] = np.where(leads, second[line], best[line])
-    return other
+    return leads, second
+
+
+def _without_conflict(
+    row: NDArray[np.intp], column: NDArray[np.intp], worth: NDArray[Any], margin: float
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Groups of pairs in which every row can have what is best for it: nothing is worth more than that.
+
+    Returns:
+        Positions of the pairs to take, and of those of the other groups.
+    """
+    row, column = numbered(row), numbered(column)
+    height, width = int(row.max()) + 1, int(column.max()) + 1
+    links = coo_array((np.ones(len(row), bool), (row, column + height)), shape=(height + width,) * 2)
+    group = connected_components(links, directed=False)[1]
+    leads, second = _leads(row, worth, height)
+    leads &= worth - second[row] > margin
+    wanted = np.bincount(column[leads], minlength=width)
+    conflict = np.zeros(len(group), bool)
+    conflict[group[:height][np.bincount(row[leads], minlength=height) == 0]] = True
+    conflict[group[height:][wanted > 1]] = True
+    settled = ~conflict[group[row]]
+    return (settled & leads).nonzero()[0], (~settled).nonzero()[0]
 
 
 def largest_total(row: NDArray[np.intp], column: NDArray[np.intp], worth: NDArray[np.intp]) -> int:

@@ -18,6 +18,10 @@ from sparsight.track import boxes
 
 _BLOCK = 1 << 18
 """Pairs that are compared at once: the flags of a block stay in the processor's cache."""
+_CHUNK = 1 << 13
+"""Pairs whose overlap is computed at once: what is in between stays in the cache, too."""
+_SPARSEST = 8
+"""A table of all numbers up to the largest is faster than sorting unless so many of them do not occur."""
 _DENSE = 1 << 24
 """Up to so many pairs of identities, a table of all of them is faster than sorting."""
 
@@ -58,7 +62,7 @@ def numbered(values: NDArray[Any]) -> NDArray[np.intp]:
     if values.dtype.kind == "i":
         low = int(values.min())
         span = int(values.max()) - low + 1
-        if span <= _DENSE:
+        if span <= _SPARSEST * len(values):
             occurs = np.zeros(span, np.int32)
             occurs[values - low] = 1
             return (occurs.cumsum(dtype=np.int32) - 1)[values - low].astype(np.intp)
@@ -136,7 +140,10 @@ class Pairs:
 def compare(frames: int, truth: Side, result: Side) -> Pairs:
     """Find the overlapping pairs of all frames, with the intersection over union of each."""
     row, column = touching(frames, truth, result)
-    similarity = boxes.iou(truth.xyxy[row], result.xyxy[column]).astype(np.float64, copy=False)
+    similarity = np.empty(len(row))
+    for first in range(0, len(row), _CHUNK):
+        part = slice(first, first + _CHUNK)
+        similarity[part] = boxes.iou(truth.xyxy[row[part]], result.xyxy[column[part]])
     real = similarity > 0
     if not real.all():  # degenerate boxes
         row, column, similarity = row[real], column[real], similarity[real]
@@ -160,7 +167,8 @@ def touching(frames: int, truth: Side, result: Side) -> tuple[NDArray[np.intp], 
     # Bit lengths of the two counts: frames in one bin differ by less than a factor of two.
     sizes = np.stack([np.frexp(count[both])[1] for count in counts], axis=1)
     found_rows, found_columns = [], []
-    for size in np.unique(sizes, axis=0):
+    kinds = np.unique(sizes, axis=0)
+    for size in kinds:
         group = both[(sizes == size).all(axis=1)]
         height, width = (int(count[group].max()) for count in counts)
         step = max(1, _BLOCK // (height * width))
@@ -168,18 +176,19 @@ def touching(frames: int, truth: Side, result: Side) -> tuple[NDArray[np.intp], 
             part = group[first : first + step]
             rows = _padded_rows(starts[0], counts[0], part, height, len(truth))
             columns = _padded_rows(starts[1], counts[1], part, width, len(result))
-            left, top, right, bottom = padded[0][:, rows, None]
-            other_left, other_top, other_right, other_bottom = padded[1][:, columns[:, None]]
+            left, top, right, bottom = padded[0].take(rows, axis=1)[..., None]
+            other_left, other_top, other_right, other_bottom = padded[1].take(columns[:, None], axis=1)
             flags = left < other_right
             flags &= right > other_left
             flags &= top < other_bottom
             flags &= bottom > other_top
-            # In three dimensions, nonzero takes ten times as long.
-            line, across = np.divmod(flags.ravel().nonzero()[0], width)
+            # In three dimensions, nonzero takes ten times as long, as divmod does.
+            place = flags.ravel().nonzero()[0]
+            line = place // width
             found_rows.append(rows.ravel()[line])
-            found_columns.append(columns[line // height, across])
+            found_columns.append(columns.ravel()[place - (line - line // height) * width])
     row, column = np.concatenate(found_rows), np.concatenate(found_columns)
-    if len(found_rows) > 1:
+    if len(kinds) > 1:
         order = np.argsort(row, kind="stable")
         row, column = row[order], column[order]
     return row, column
