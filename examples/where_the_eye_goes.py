@@ -1,4 +1,4 @@
-"""Draw what in a picture draws the eye, and why: one map per level of the network.
+"""Draw what in a picture draws the eye, and why: the map, its levels, and a sheet that explains it.
 
 python examples/where_the_eye_goes.py PICTURE FOLDER
 """
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from sparsight import media, saliency
+from sparsight.saliency.explain import explain
 
 
 def main(picture: str, folder: str) -> None:
@@ -16,6 +17,7 @@ def main(picture: str, folder: str) -> None:
     result = saliency.build("deeprare")(image)
     out = Path(folder)
     media.write_image(out / "overlay.jpg", media.overlay(image, result.map))
+    media.write_image(out / "explained.png", explain(result))
     for name, level in result.levels.items():
         media.write_image(out / f"{name}.png", media.heat(level))
     print(f"{len(result.levels)} levels drawn into {out}")

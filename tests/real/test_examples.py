@@ -17,6 +17,7 @@ CASES = [
     ("follow_people", [VIDEO], "people: ["),
     ("know_again", [VIDEO, VIDEO, "{tmp}/gallery.sqlite"], "known again: [1"),
     ("where_the_eye_goes", [PICTURE, "{tmp}"], "levels drawn"),
+    ("odd_one_out", ["{tmp}"], "colour: found"),
     ("tap_features", [PICTURE], "features.13: 96 channels of 14x14"),
 ]
 
