@@ -22,7 +22,20 @@ from sparsight import saliency
 from sparsight.saliency import metrics
 from sparsight.saliency.datasets import load
 
-MODELS = "center_bias,spectral_residual,signature,itti,gbvs,aim,rare2007,rare2012,face,fused:rare2012+face,deeprare"
+MODELS = [
+    "center_bias",
+    "spectral_residual",
+    "signature",
+    "itti",
+    "gbvs",
+    "covsal",
+    "aim",
+    "rare2007",
+    "rare2012",
+    "face",
+    "fused:rare2012+face",
+    "deeprare",
+]
 
 
 def main() -> None:
@@ -31,7 +44,7 @@ def main() -> None:
     )
     parser.add_argument("--root", required=True)
     parser.add_argument("--images", type=int, default=100)
-    parser.add_argument("--models", default=MODELS)
+    parser.add_argument("--models", default=",".join(MODELS))
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     osie = load("osie", arguments.root)

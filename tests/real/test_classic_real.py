@@ -1,4 +1,4 @@
-"""Classic models and faces on photographs: scores beside those of an independent run, faces where they are."""
+"""Classic models and faces on photographs: scores beside an independent run's, and faces where they are."""
 
 from __future__ import annotations
 

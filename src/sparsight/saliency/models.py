@@ -16,6 +16,7 @@ from sparsight.saliency.result import SaliencyResult
 MODELS: dict[str, str] = {
     "aim": "sparsight.saliency.classic.aim:Aim",
     "center_bias": "sparsight.saliency.priors:CenterBias",
+    "covsal": "sparsight.saliency.classic.covsal:CovSal",
     "deeprare": "sparsight.saliency.deeprare:deeprare2021",
     "deeprare2019": "sparsight.saliency.deeprare:deeprare2019",
     "deeprare2021": "sparsight.saliency.deeprare:deeprare2021",

@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sparsight import SparsightError, saliency
-from sparsight.saliency.classic import aim, gbvs, itti, pyramid, rare2007, rare2012, rarities, signature
+from sparsight.saliency.classic import (
+    aim,
+    covsal,
+    gbvs,
+    itti,
+    pyramid,
+    rare2007,
+    rare2012,
+    rarities,
+    signature,
+)
 from sparsight.saliency.classic.colour import lab, luma, ycbcr
 from sparsight.saliency.classic.spectral_residual import spectral_residual
 from sparsight.saliency.classic.working import blurred, finished, scaled
@@ -250,6 +260,35 @@ def test_the_basis_is_small_and_of_length_one() -> None:
     np.testing.assert_allclose((filters**2).sum(axis=(1, 2, 3)), 1, atol=2e-3)
 
 
+# --- CovSal ------------------------------------------------------------------------------------------------
+
+
+def test_sigma_points_hold_the_covariance_of_a_block() -> None:
+    features = noise(5, 16, 24)
+    points, shape = covsal.sigma_points(features, 8)
+    assert (points.shape, shape) == ((6, 54), (2, 3))
+    part = features[:, 8:16, 16:24].reshape(5, 64)  # the last block
+    down, across = np.mgrid[:8, :8].reshape(2, 64) / 8
+    factor = points[-1, 5:].reshape(7, 7) / math.sqrt(14)
+    np.testing.assert_allclose(points[-1, :5], part.mean(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(factor @ factor.T, np.cov([*part, across, down]), atol=1e-5)
+    np.testing.assert_array_equal(factor, np.tril(factor))
+
+
+def test_dissimilarity_by_loops() -> None:
+    points = noise(12, 4).astype(np.float64)
+    places = [(row / 4, column / 4) for row in range(3) for column in range(4)]
+    expected = []
+    for i in range(12):
+        apart = [
+            np.linalg.norm(points[i] - points[j]) / (1 + math.dist(places[i], places[j]))
+            for j in range(12)
+            if j != i
+        ]
+        expected.append(min(apart))  # a tenth of twelve is one
+    np.testing.assert_allclose(covsal.dissimilarity(points, (3, 4)), expected, rtol=1e-5)
+
+
 # --- colours and sizes -------------------------------------------------------------------------------------
 
 
@@ -290,6 +329,7 @@ def test_what_is_flat_but_for_rounding_becomes_zero() -> None:
         ("aim", "bins", 1),
         ("aim", "size", 0),
         ("center_bias", "sigma", 0),
+        ("covsal", "size", 0),
         ("gbvs", "reach", -1),
         ("itti", "size", 0),
         ("random", "seed", -1),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sparsight import SparsightError, saliency
 
-CLASSIC = ["aim", "gbvs", "itti", "rare2007", "rare2012", "signature", "spectral_residual"]
+CLASSIC = ["aim", "covsal", "gbvs", "itti", "rare2007", "rare2012", "signature", "spectral_residual"]
 
 
 @pytest.fixture(scope="module", params=CLASSIC)
@@ -95,6 +95,7 @@ def array_of_items(odd: tuple[int, int], kind: str) -> NDArray[np.uint8]:
 # What each model is made to notice; orientation is nothing to a model of colours, say.
 NOTICES = [
     ("aim", "colour"),
+    ("covsal", "colour"),
     ("gbvs", "colour"),
     ("itti", "colour"),
     ("itti", "orientation"),
