@@ -55,7 +55,7 @@ def matrix(
         for column in np.flatnonzero(np.isfinite(values[row])):
             value, x = float(values[row, column]), left + cell * column
             opacity = 0.62 * min(1.0, abs(value) / full)
-            bold = ' font-weight="700"' if marks is not None and marks[row, column] else ""
+            bold = ' style="font-weight: 700"' if marks is not None and marks[row, column] else ""
             parts.append(
                 f'<rect x="{x + 1:.1f}" y="{y + 1:.1f}" width="{cell - 2:.1f}" height="{high - 2}" rx="3" '
                 f'fill="{_ACCENT if value >= 0 else _OTHER}" fill-opacity="{opacity:.2f}"/>'
@@ -134,13 +134,11 @@ def critical_difference(models: Sequence[str], mean_ranks: Values, critical: flo
     return _svg(2 * side + width, base + 19 * half, label, parts)
 
 
-def intervals(
-    names: Sequence[str], means: Values, low: Values | None, high: Values | None, label: str
-) -> str:
-    """A row per name: its mean, and the interval that holds it, if it is known; best at the top."""
+def intervals(names: Sequence[str], means: Values, low: Values, high: Values, label: str) -> str:
+    """A row per name: its mean, and the interval that holds it; best at the top."""
     order = np.argsort(-means, kind="stable")
     left, width, step = 14 + _letters(names) * _LETTER, 360.0, 22
-    least, most = _span(means, *(each for each in (low, high) if each is not None))
+    least, most = _span(means, low, high)
     bottom = step * len(names) + 6
 
     def across(value: float) -> float:
@@ -153,8 +151,7 @@ def intervals(
     for row, index in enumerate(order):
         y = 4 + step * (row + 0.5)
         parts.append(_text(left - 8, y + 4, names[index], "end"))
-        if low is not None and high is not None:
-            parts.append(_line(across(low[index]), y, across(high[index]), y, _ACCENT, 5, 0.45))
+        parts.append(_line(across(low[index]), y, across(high[index]), y, _ACCENT, 5, 0.45))
         parts.append(_dot(across(means[index]), y, 4, _ACCENT))
     return _svg(left + width + 14, bottom + 22, label, parts)
 

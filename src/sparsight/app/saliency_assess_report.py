@@ -45,6 +45,9 @@ def write_report(found: Assessment, out: Path, settings: list[tuple[str, str]]) 
         title="Assessment of saliency models",
         subtitle=f"{time.strftime('%Y-%m-%d %H:%M')} · sparsight {__version__}",
         facts=_facts(scores),
+        one_truth=""
+        if found.agreement.between is not None
+        else listed([truth_name(truth) for truth in found.agreement.consensus]),
         truths=experiments[TRUTHS],
         properties=experiments[PROPERTIES],
         metrics=experiments[METRICS],
@@ -262,23 +265,20 @@ def _mixing(scores: Scores, found: Mixing) -> dict[str, Any]:
                 "Pearson correlation of the metrics",
             )
         ),
+        # With one component, overall is the same again.
         "mixed": [
             {
-                "title": head,
+                "title": title,
                 "chart": Markup(
                     draw.intervals(
-                        scores.models, found.mixed[:, index], found.low[:, index], found.high[:, index], head
+                        scores.models, found.mixed[:, index], found.low[:, index], found.high[:, index], title
                     )
                 ),
             }
-            for index, head in enumerate(heads)
-        ]
-        + [
-            {
-                "title": "overall, weighted by variance",
-                "chart": Markup(draw.intervals(scores.models, found.overall, None, None, "overall")),
-            }
-        ][: parts.kept > 1],
+            for index, title in enumerate(
+                [*heads, "overall, weighted by variance"][: parts.kept + (parts.kept > 1)]
+            )
+        ],
         "agreement": Markup(
             draw.matrix(
                 [*heads, "overall"],

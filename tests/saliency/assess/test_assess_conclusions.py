@@ -91,16 +91,18 @@ def test_what_sees_nothing_shows_what_chance_does() -> None:
     scores = scores_of(values)
     models = ("uniform", *scores.models[1:])
 
-    def caution(values: Values) -> str:
+    def said(values: Values) -> tuple[str, str]:
         found = assess(replace(scores, models=models, values=values), [properties])
-        return next(each.caution for each in found.conclusions if "depend on size (terc" in each.claim)
+        each = next(each for each in found.conclusions if "depend on size (terc" in each.claim)
+        return each.evidence, each.caution
 
-    assert "Chance depends on it, too: epsilon squared of" in caution(values)
+    assert "Chance depends on it, too: epsilon squared of" in said(values)[1]
     blind = values.copy()
     blind[:, 0] = np.random.default_rng(3).normal(size=(90, 6))
-    assert "It is not chance: epsilon squared of" in caution(blind)
+    assert "It is not chance: epsilon squared of" in said(blind)[0]
     blind[:, 0] = 0.5
-    assert "is the same everywhere for uniform" in caution(blind)
+    assert "It is not chance: " in said(blind)[0] and "is the same everywhere for uniform." in said(blind)[0]
+    assert not said(blind)[1]
 
 
 def test_metrics(reversed_truths: Assessment) -> None:

@@ -137,7 +137,9 @@ def test_mixed_scores_of_made_models() -> None:
     assert found.spearman == pytest.approx(scipy.stats.spearmanr(table).statistic)
     standard = (table - table.mean(axis=0)) / table.std(axis=0, ddof=1)
     wanted = (standard @ found.components.weights).reshape(200, 5, 2).mean(axis=0)
-    assert found.mixed == pytest.approx(wanted)
+    assert found.mixed[:, :2] == pytest.approx(wanted)
+    share = found.components.loading_explained
+    assert found.mixed[:, 2] == pytest.approx(wanted @ share / share.sum())
     assert (found.low <= found.mixed).all() and (found.mixed <= found.high).all()
     recommended = found.sets[found.recommended]
     assert recommended.explained >= mix.ENOUGH > found.sets[found.recommended - 1].explained

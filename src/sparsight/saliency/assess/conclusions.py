@@ -382,8 +382,9 @@ def _property(
     top, bottom = _extremes(strongest)
     stable = [effect.stability[np.triu_indices(len(effect.labels), 1)].mean() for effect in effects]
     caution = sentence(next((effect.caution for effect in effects if effect.caution), ""))
-    if real:
-        caution = f"{caution} {_chance(strongest, what, models)}".strip()
+    chance, is_warning = _chance(strongest, what, models) if real else ("", False)
+    if is_warning:
+        caution = f"{caution} {chance}".strip()
     return Conclusion(
         PROPERTIES,
         claim,
@@ -393,34 +394,31 @@ def _property(
         f"{strongest.labels[top]} against {strongest.labels[bottom]}: Dunn "
         f"{p_text(strongest.pairs[top, bottom])}, Cliff's delta = {number(strongest.delta[top, bottom])} "
         f"({magnitude(strongest.delta[top, bottom], 'delta')}). The models' order keeps between groups: "
-        f"mean tau {number(np.nanmean(stable))}.",
+        f"mean tau {number(float(np.nanmean(stable)))}.{'' if is_warning or not chance else f' {chance}'}",
         caution,
     )
 
 
-def _chance(effect: Effect, what: str, models: Sequence[str]) -> str:
-    """How far the property changes the scores of a model that sees nothing, or that one should look."""
+def _chance(effect: Effect, what: str, models: Sequence[str]) -> tuple[str, bool]:
+    """How far the property changes the scores of a model that sees nothing, and whether that is a warning."""
+    metric = effect.measure.name
     for blind in _BLIND:
         if blind in models:
             found = float(effect.model_epsilon[list(models).index(blind)])
             if not np.isfinite(found):
-                return (
-                    f"Chance does not depend on it: {effect.measure.name} is the same everywhere for {blind}."
-                )
-            if found >= _OF_CHANCE:
-                return (
-                    f"Chance depends on it, too: epsilon squared of {effect.measure.name} is {number(found)} "
-                    f"for {blind}, which sees nothing."
-                )
+                return f"It is not chance: {metric} is the same everywhere for {blind}.", False
+            if found < _OF_CHANCE:
+                return f"It is not chance: epsilon squared of {metric} is {number(found)} for {blind}.", False
             return (
-                f"It is not chance: epsilon squared of {effect.measure.name} is {number(found)} for {blind}."
-            )
+                f"Chance depends on it, too: epsilon squared of {metric} is {number(found)} for {blind}, "
+                "which sees nothing."
+            ), True
     if what == "size":
         return (
             "What chance scores against regions depends on their size for most metrics: score uniform and "
             "random, too, before blaming the models."
-        )
-    return ""
+        ), True
+    return "", False
 
 
 def _extremes(effect: Effect) -> tuple[int, int]:

@@ -91,10 +91,10 @@ class Mixing:
         correlation: (K, K) Pearson, higher being better for each metric.
         spearman: (K, K) Spearman.
         components: the principal components.
-        mixed, low, high: (M, kept) mean component score per model, with 95% bootstrap intervals over images.
-        overall: (M,) component scores weighted by the variance that they explain.
+        mixed, low, high: (M, kept + 1) mean component score per model, and last, overall, component scores
+            weighted by the variance that they explain; with 95% bootstrap intervals over images.
         by_metric: (K, M) mean scores, higher is better.
-        ranks: (kept + 1, M) of the models by each component and by ``overall``; 1 the best.
+        ranks: (kept + 1, M) of the models by each component and overall; 1 the best.
         agreement: (kept + 1, K) tau of these with the models' order by each metric.
         sets: the best set of each size, from one metric up to all but those that add nothing.
         recommended: index of the smallest set that explains ``ENOUGH``.
@@ -112,7 +112,6 @@ class Mixing:
     mixed: Values
     low: Values
     high: Values
-    overall: Values
     by_metric: Values
     ranks: Values
     agreement: Values
@@ -148,11 +147,10 @@ def mixing(scores: Scores, dataset: int, varimax: bool = False, seed: int = 0) -
     correlation = standard.T @ standard / (len(standard) - 1)
     components = principal_components(correlation, len(standard), varimax, seed)
     mixed = (standard @ components.weights).reshape(images, models, components.kept)
-    means, low, high = bootstrap_means(mixed, seed)
     share = components.loading_explained / components.loading_explained.sum()
-    overall = means @ share
+    means, low, high = bootstrap_means(np.dstack([mixed, mixed @ share]), seed)
     by_metric = values.mean(axis=0).T
-    orders = np.vstack([means.T, overall])
+    orders = means.T
     taus = tau_matrix(np.vstack([np.round(orders, 12), np.round(by_metric, 12)]))
     sets = metric_sets(correlation)
     enough = next((index for index, each in enumerate(sets) if each.explained >= ENOUGH), len(sets) - 1)
@@ -174,7 +172,6 @@ def mixing(scores: Scores, dataset: int, varimax: bool = False, seed: int = 0) -
         mixed=means,
         low=low,
         high=high,
-        overall=overall,
         by_metric=by_metric,
         ranks=_ranks(orders),
         agreement=taus[: len(orders), len(orders) :],

@@ -243,9 +243,6 @@ def _of_mixing(scores: Scores, found: Mixing) -> dict[str, Rows]:
     parts = found.components
     names = [measure.name for measure in found.measures]
     columns = [*(f"component {index + 1}" for index in range(parts.kept)), "overall"]
-    mixed = np.column_stack([found.mixed, found.overall])
-    unknown = np.full(len(scores.models), np.nan)
-    low, high = np.column_stack([found.low, unknown]), np.column_stack([found.high, unknown])
     return {
         "metric_correlations": [
             {
@@ -286,9 +283,9 @@ def _of_mixing(scores: Scores, found: Mixing) -> dict[str, Rows]:
                 "dataset": dataset,
                 "score": column,
                 "model": model,
-                "mean": mixed[row, index],
-                "low": low[row, index],
-                "high": high[row, index],
+                "mean": found.mixed[row, index],
+                "low": found.low[row, index],
+                "high": found.high[row, index],
                 "rank": found.ranks[index, row],
             }
             for index, column in enumerate(columns)
