@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import scipy.ndimage
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -80,6 +81,57 @@ def test_more_clutter_is_more() -> None:
     assert calm["congestion"] < busy["congestion"] < 200
     assert calm["congestion"] < wild["congestion"]
     assert calm["edges"] < busy["edges"] < wild["edges"]
+
+
+def test_congestion_is_the_volume_of_local_colours() -> None:
+    rng = np.random.default_rng(2)
+    image = np.asarray(scipy.ndimage.gaussian_filter(rng.uniform(0, 255, (50, 70, 3)), (2, 2, 0)), np.uint8)
+    lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB).astype(float)
+    found = []
+    for _ in range(3):
+
+        def pooled(plane: np.ndarray) -> np.ndarray:
+            return scipy.ndimage.gaussian_filter(plane, 4, mode="mirror", truncate=4)
+
+        mean = [pooled(lab[..., channel]) for channel in range(3)]
+        covariance = np.empty((*lab.shape[:2], 3, 3))
+        for a in range(3):
+            for b in range(3):
+                covariance[..., a, b] = pooled(lab[..., a] * lab[..., b]) - mean[a] * mean[b]
+        found.append((np.clip(np.linalg.det(covariance), 0, None) ** (1 / 6)).mean())
+        for axis in (0, 1):
+            kernel = np.array([1, 4, 6, 4, 1]) / 16
+            lab = scipy.ndimage.convolve1d(lab, kernel, axis=axis, mode="mirror")
+        lab = lab[::2, ::2]
+    measured = region_properties(image, np.eye(50, 70, dtype=bool))["congestion"]
+    assert measured == pytest.approx(np.mean(found), rel=1e-2)
+
+
+def test_the_surround_is_found_by_brute_force() -> None:
+    rng = np.random.default_rng(1)
+    image = rng.integers(0, 256, (14, 17, 3), np.uint8)
+    mask = np.zeros((14, 17), bool)
+    mask[2:6, 3:7] = mask[9:12, 12:15] = True
+    inside = np.argwhere(mask)
+    outside = np.argwhere(~mask)
+    away = np.array([np.hypot(*(inside - place).T).min() for place in outside])
+    ring = outside[away <= np.sort(away)[len(inside) - 1] + 1e-9]
+    lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    colours = [lab[tuple(places.T)] for places in (inside, ring)]
+    found = region_properties(image, mask)
+    assert found["contrast_colour"] == pytest.approx(
+        np.linalg.norm(colours[0].mean(0) - colours[1].mean(0)), rel=1e-5
+    )
+    shares = []
+    for pixels in colours:
+        cells = np.floor((pixels - [0, -128, -128]) / [12.5, 32, 32]).clip(0, 7).astype(int)
+        share = np.zeros((8, 8, 8))
+        for cell in cells:
+            share[tuple(cell)] += 1 / len(cells)
+        shares.append(share)
+    a, b = shares
+    known = a + b > 0
+    assert found["contrast_histogram"] == pytest.approx(0.5 * ((a - b)[known] ** 2 / (a + b)[known]).sum())
 
 
 @settings(deadline=None, max_examples=25)

@@ -78,6 +78,15 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     assert "nss most, on 1 of 2 images" in gap.notes[0]
 
 
+def test_a_metric_that_one_model_lacks(tmp_path: Path) -> None:
+    place = write(tmp_path, table(nss=[1.0, np.nan, 2.0, np.nan]))
+    scores = read_scores([place], KNOWN)
+    assert scores.notes == ("Metric nss was left out on osie: it has no scores of b.",)
+    assert [scores.measures[column].name for column in scores.columns(0)] == ["auc", "kl"]
+    apart = read_scores([write(tmp_path, table(nss=[1.0, np.nan, np.nan, 3.0]))], KNOWN)
+    assert apart.notes == ("Metric nss was left out on osie: it has no scores of all models on one image.",)
+
+
 @pytest.mark.parametrize(
     ("frame", "said"),
     [

@@ -226,7 +226,11 @@ def make_scores(
 
 
 def _gaps(scores: Scores) -> list[str]:
-    """Which metrics miss scores on images of which others of the same truth have them."""
+    """Sentences about metrics that miss scores on images of which others of the same truth have them.
+
+    Raises:
+        SparsightError: a data set with no metric that all models have on any image.
+    """
     notes = []
     for dataset, name in enumerate(scores.datasets):
         values = scores.values[scores.dataset == dataset]
@@ -234,7 +238,21 @@ def _gaps(scores: Scores) -> list[str]:
             columns = [index for index, measure in enumerate(scores.measures) if measure.truth == truth]
             finite = np.isfinite(values[:, :, columns])
             concerned = finite.any(axis=(1, 2))
-            gaps = (~finite[concerned]).any(axis=1).sum(axis=0)
+            if not concerned.any():
+                continue
+            whole = finite.all(axis=1)  # (images, metrics) with a score of every model
+            usable = whole.any(axis=0)
+            if not usable.any():
+                absent = _without(scores.models, finite.any(axis=2))
+                raise SparsightError(
+                    f"no image of {name} has scores of all {len(scores.models)} models (there is none of "
+                    f"{absent}): score the same models on every data set, or choose some with --models."
+                )
+            for position in np.flatnonzero(~usable):
+                absent = _without(scores.models, finite[:, :, position])
+                metric = scores.measures[columns[position]].name
+                notes.append(f"Metric {metric} was left out on {name}: it has no scores of {absent}.")
+            gaps = np.where(usable, (~whole[concerned]).sum(axis=0), 0)
             if gaps.any():
                 most = int(gaps.argmax())
                 notes.append(
@@ -242,14 +260,13 @@ def _gaps(scores: Scores) -> list[str]:
                     f"scores; {scores.measures[columns[most]].name} most, on {gaps[most]} of "
                     f"{np.count_nonzero(concerned)} images. These are left out where they would be compared."
                 )
-            if concerned.any() and not any(column in scores.columns(dataset) for column in columns):
-                absent = [model for index, model in enumerate(scores.models) if not finite[:, index].any()]
-                raise SparsightError(
-                    f"no image of {name} has scores of all {len(scores.models)} models (there is none of "
-                    f"{', '.join(absent[:_MOST_NAMED]) or 'all on one image'}): score the same models on "
-                    "every data set, or choose some with --models."
-                )
     return notes
+
+
+def _without(models: Sequence[str], known: NDArray[np.bool_]) -> str:
+    """Models without anything in (images, models); if each has something, that it is never on one image."""
+    names = [model for model, some in zip(models, known.any(axis=0), strict=True) if not some]
+    return ", ".join(names[:_MOST_NAMED]) or "all models on one image"
 
 
 def _read(place: Path) -> tuple[Path, dict[str, NDArray[Any]]]:
