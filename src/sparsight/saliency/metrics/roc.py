@@ -27,17 +27,22 @@ def _counts(values: NDArray[Any], low: float, high: float, where: Indices) -> tu
     returns two (K,) float64 arrays of whole numbers.
     """
     wanted = values[where]
-    kind = values.dtype.type if values.dtype.kind == "f" else np.float32
+    if values.dtype == np.uint8:
+        tallies = sum(
+            (np.bincount(values[block], minlength=256) for block in slices(values.size)), np.zeros(256)
+        )
+        return (np.cumsum(tallies) - tallies)[wanted], tallies[wanted]
+    kind = values.dtype.type
     with np.errstate(over="ignore", divide="ignore"):
         scale = kind(_BINS - 1) / (kind(high) - kind(low))
     if not 0 < scale < np.inf:
         return _below_equal(np.sort(values), wanted)
     bins = np.empty(values.size, dtype=np.uint16)
-    histogram = np.zeros(_BINS, dtype=np.intp)
+    histogram = np.zeros(_BINS)
     room = np.empty(min(BLOCK, values.size), dtype=kind)
     for block in slices(values.size):
         # Subtraction, product and truncation are monotone: a pixel in a lower bin has a lower value.
-        scaled = np.subtract(values[block], kind(low), out=room[: block.stop - block.start], dtype=kind)
+        scaled = np.subtract(values[block], kind(low), out=room[: block.stop - block.start])
         scaled *= scale
         bins[block] = scaled
         histogram += np.bincount(bins[block], minlength=_BINS)
@@ -46,8 +51,7 @@ def _counts(values: NDArray[Any], low: float, high: float, where: Indices) -> tu
     shared[mine] = True
     near = [values[block][shared.take(bins[block])] for block in slices(values.size)]
     below, equal = _below_equal(np.sort(np.concatenate(near)), wanted)
-    apart = np.where(shared, 0, histogram)
-    return below + np.cumsum(apart)[mine], equal
+    return below + np.cumsum(np.where(shared, 0.0, histogram))[mine], equal
 
 
 def _below_equal(ordered: NDArray[Any], wanted: NDArray[Any]) -> tuple[Array, Array]:
