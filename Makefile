@@ -45,7 +45,7 @@ docs: $(VENV)/.dev  ## build the manual into site/
 
 bench: $(VENV)/.dev  ## measure quality, and speed beside named peers (needs SPARSIGHT_ASSETS)
 	$(BIN)/python -m pip install --quiet --no-deps --target $(VENV)/peers trackers==2.6.1
-	$(BIN)/python benchmarks/track/sort_speed.py --peer $(VENV)/peers
+	$(BIN)/python benchmarks/track/tracker_speed.py --peer $(VENV)/peers
 	$(BIN)/python benchmarks/track/hota.py --detector det_frcnn ssdlite yolox_nano --peer $(VENV)/peers
 	$(BIN)/python benchmarks/track/identities.py
 	$(BIN)/python benchmarks/saliency/deeprare_speed.py

@@ -6,8 +6,8 @@
 
 A detector is the name of one of ours, run on the sequences that have frames, or of a text file of
 detections (``det``, ``det_frcnn``), for the sequences that have one. What a network detects is kept in a
-temporary folder, so that trackers can be tuned quickly. ``--peer`` adds roboflow's SORT at its defaults, see
-``peer.py``.
+temporary folder, so that trackers can be tuned quickly. ``--peer`` adds roboflow's trackers of the same names
+at their defaults, see ``peer.py``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import trackeval
-from peer import PeerSort
+from peer import PEERS, Peer
 from rich.console import Console
 from rich.table import Table
 
@@ -149,7 +149,11 @@ def main() -> None:
             for tracker in arguments.tracker
         }
         if arguments.peer:
-            starts["roboflow sort"] = functools.partial(PeerSort, arguments.peer)
+            starts |= {
+                f"roboflow {tracker}": functools.partial(Peer, arguments.peer, tracker)
+                for tracker in arguments.tracker
+                if tracker in PEERS
+            }
         for tracker, start in starts.items():
             data = {}
             for name, detections in found.items():

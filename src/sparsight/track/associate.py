@@ -3,6 +3,9 @@
 Allowed pairs come as a short list (sparse), because in a large scene almost every pair is out of the
 question. The pairs fall apart into groups that share no track and no detection; each group is solved on its
 own, which gives the optimum of the whole.
+
+What pairs are worth is IoU, GIoU or DIoU (``sparsight.track.boxes``), the distance of centres, the likeness
+of appearance, or how surprising a detection is to a track's motion; each is computed for listed pairs only.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+
+from sparsight.track.boxes import overlapping
 
 _SMALL = 2048
 """Elements of a matrix that is solved at once: looking for groups in it would take longer."""
@@ -41,6 +46,8 @@ def assign(
     Returns:
         Positions in the list of pairs of those taken, ascending, at most min(``shape``).
     """
+    if not len(rows):
+        return rows
     if shape[0] * shape[1] <= _SMALL:
         return _solve(rows, columns, gain, shape)
     alone: NDArray[np.bool_] = (np.bincount(rows)[rows] == 1) & (np.bincount(columns)[columns] == 1)
@@ -49,6 +56,28 @@ def assign(
         best = _solve_groups(rows[contested], columns[contested], gain[contested], shape)
         alone[contested[best]] = True
     return alone.nonzero()[0]
+
+
+def near(
+    a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]], reach: NDArray[np.floating[Any]]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The pairs of points that lie less than ``reach`` apart in x and in y.
+
+    Args:
+        a: (N, 2) points.
+        b: (M, 2) points.
+        reach: (N, 2) how far each point of ``a`` reaches, >= 0, in x and in y.
+
+    Returns:
+        Rows of ``a`` and rows of ``b``, both (P,).
+    """
+    return overlapping(np.concatenate((a - reach, a + reach), axis=1), np.concatenate((b, b), axis=1))
+
+
+def cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The cosine distance in [0, 2] of vectors of length one, row by row: (..., D), (..., D) → (...)."""
+    distance: NDArray[np.float32] = 1 - np.einsum("...d,...d->...", a, b)
+    return distance
 
 
 def _solve(

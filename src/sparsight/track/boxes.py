@@ -120,18 +120,31 @@ def _touching(a: Floats, b: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]
     return rows, columns
 
 
+def valid(xyxy: Floats) -> NDArray[np.bool_]:
+    """Which boxes (N, 4) are finite and end no earlier than they start: (N,)."""
+    flags: NDArray[np.bool_] = np.isfinite(xyxy).all(axis=1)
+    flags &= (xyxy[:, 2:] >= xyxy[:, :2]).all(axis=1)
+    return flags
+
+
 def check(xyxy: Floats) -> None:
     """Refuse detected boxes (N, 4) that are not finite or whose end lies before their start.
 
     Raises:
         SparsightError: names the first such row.
     """
-    finite = np.isfinite(xyxy)
-    if finite.all() and (xyxy[:, 2:] >= xyxy[:, :2]).all():
+    # What is not a number compares with nothing, and what is infinite has an infinite size or none.
+    size = xyxy[:, 2:] - xyxy[:, :2]
+    if size.min(initial=0) >= 0 and size.max(initial=0) < np.inf:
         return
-    bad = ~finite.all(axis=1)
-    fault = "is not finite" if bad.any() else "ends before it starts"
-    row = int(np.argmax(bad if bad.any() else (xyxy[:, 2:] < xyxy[:, :2]).any(axis=1)))
+    bad = ~valid(xyxy)
+    if not bad.any():  # sizes beyond what float32 can hold
+        return
+    row = int(np.argmax(bad))
+    infinite = ~np.isfinite(xyxy).all(axis=1)
+    if infinite.any():
+        row = int(np.argmax(infinite))
+    fault = "is not finite" if infinite.any() else "ends before it starts"
     raise SparsightError(
         f"the box of detection {row} {fault}: {xyxy[row].tolist()}; boxes are x1, y1, x2, y2 in pixels, with "
         "x2 >= x1 and y2 >= y1."

@@ -92,7 +92,7 @@ class Motion:
     Attributes:
         measure: (N, 4) ``xyxy`` → (N, 4) values.
         boxes: its inverse.
-        scale: (N, 4) values → the unit of each standard deviation below, (N, 4) or what broadcasts to it.
+        scale: (N, 4) values → the unit of each standard deviation below, (N, 4).
         value: standard deviation that one frame adds to each value.
         velocity: standard deviation that one frame adds to each velocity.
         measurement: standard deviation of each measured value.
@@ -119,7 +119,7 @@ class Motion:
 
 
 def _pixels(values: State) -> State:
-    return np.ones((1, 4))
+    return np.ones_like(values)
 
 
 def _height_but_aspect(values: State) -> State:
@@ -179,14 +179,25 @@ def initiate(motion: Motion, measured: State) -> State:
     return state
 
 
-def predict(motion: Motion, state: State, dt: float = 1.0) -> None:
+def predict(motion: Motion, state: State, dt: float | State = 1.0) -> None:
     """Move every track ``dt`` frames ahead, in place.
 
     x ← F x, P ← F P Fᵀ + Q dt with F = [[1, dt], [0, 1]]: at ``dt`` = 1 the papers' filter, and otherwise
     noise that grows with time as that of a random walk.
+
+    Args:
+        motion: what the state describes.
+        state: (5, N, 4).
+        dt: frames, one number for all or (N, 1), one for each.
     """
+    unit = np.square(motion.scale(state[0]))
+    if not isinstance(dt, np.ndarray) and dt == 1:  # the usual case, in less than half of the steps
+        state[0:3:2] += state[1:4:2]
+        state[3] += state[4]
+        state[2] += state[3]
+        state[2::2] += unit * motion.variances[:2, None]
+        return
     value, velocity, p, c, v = state
-    unit = np.square(motion.scale(value))
     unit *= dt
     value += velocity * dt
     p += dt * c
@@ -201,13 +212,76 @@ def update(motion: Motion, state: State, measured: State) -> None:
 
     K = P Hᵀ (H P Hᵀ + R)⁻¹, x ← x + K (z − H x), P ← (I − K H) P, with H = [1, 0].
     """
-    value, velocity, p, c, v = state
-    noise = np.square(motion.scale(value))
+    noise = np.square(motion.scale(state[0]))
     noise *= motion.variances[2]
-    total = p + noise
-    surprise = measured - value
+    total = state[2] + noise
+    surprise = measured - state[0]
     surprise /= total
-    value += p * surprise
-    velocity += c * surprise
-    v -= c * c / total
-    state[2:4] *= noise / total
+    state[:2] += state[2:4] * surprise
+    lost = np.square(state[3])
+    lost /= total
+    state[4] -= lost
+    noise /= total
+    state[2:4] *= noise
+
+
+def spread(motion: Motion, state: State) -> State:
+    """The variance of what each track expects to be measured, H P Hᵀ + R: (5, N, 4) → (N, 4)."""
+    noise = np.square(motion.scale(state[0]))
+    noise *= motion.variances[2]
+    noise += state[2]
+    return noise
+
+
+def replay(motion: Motion, state: State, first: Floats, last: Floats, time: State) -> None:
+    """Take tracks along a straight way between two boxes in place of what they did unseen.
+
+    The re-update of OC-SORT (Cao et al., CVPR 2023, eq. 5 and 6): a filter that was left alone for several
+    frames has drifted, so it goes back to where it was seen last, and is led by virtual measurements, equally
+    far apart on the line from the last box to the new one, one for each frame between. What is left to do is
+    the update by the new box itself.
+
+    Args:
+        motion: what the state describes.
+        state: (5, N, 4) as it was after each track was last seen; changed in place.
+        first: (N, 4) box in which it was seen then.
+        last: (N, 4) box in which it is seen now.
+        time: (N,) frames between the two, > 0; those that are not whole are divided evenly.
+    """
+    steps = np.maximum(np.rint(time), 1)
+    dt = (time / steps)[:, None]
+    order = np.argsort(-steps, kind="stable")
+    start, way = first[order], (last - first)[order] / steps[order, None]
+    dt, falling = dt[order], -steps[order]
+    moved = state[:, order]
+    for step in range(1, int(steps.max(initial=0)) + 1):
+        # Those that still have a way to go stand in front.
+        left = int(np.searchsorted(falling, -step, side="right"))
+        here = moved[:, :left]
+        predict(motion, here, dt[:left])
+        between = int(np.searchsorted(falling, -step, side="left"))
+        if between:
+            part = moved[:, :between]
+            update(motion, part, motion.measure(start[:between] + step * way[:between]))
+    state[:, order] = moved
+
+
+def warp(state: State, affine: State) -> None:
+    """Carry tracks described as :data:`XYWH` over to where a moving camera now sees the same places, in place.
+
+    Centres and their velocities go through the affine map, sizes and theirs are scaled by the root of its
+    determinant. Variances follow as those of independent numbers do; the covariance between x and y that a
+    rotation makes is left out, which the state has no room for: at the few degrees by which a camera turns
+    from frame to frame it is negligible.
+
+    Args:
+        state: (5, N, 4).
+        affine: (2, 3) from pixels of the last frame to pixels of this one.
+    """
+    turn, shift = affine[:, :2], affine[:, 2]
+    state[:2, :, :2] = state[:2, :, :2] @ turn.T
+    state[0, :, :2] += shift
+    state[2:, :, :2] = state[2:, :, :2] @ np.square(turn.T)
+    scale = float(np.sqrt(abs(np.linalg.det(turn))))
+    state[:2, :, 2:] *= scale
+    state[2:, :, 2:] *= scale * scale

@@ -1,11 +1,12 @@
-"""Frames per second of the tracker update alone: our ``sort`` beside the SORT of roboflow ``trackers`` 2.6.1.
+"""Frames per second of the tracker update alone: ours beside the same methods in roboflow ``trackers`` 2.6.1.
 
 Real detections (Faster R-CNN's on PETS09-S2L1, as MOTChallenge gives them) are laid side by side until a
 frame holds about 10, 50, 200 or 1000 boxes. Both trackers see the same frames, turn by turn within one run,
 because the speed of a shared machine drifts; what counts is the median of the ratios. How to get the peer:
-``peer.py``.
+``peer.py``. No tracker is given frames: what compensates the camera's motion is left out on both sides.
 
-    SPARSIGHT_ASSETS=... python benchmarks/track/sort_speed.py --peer "$PEER"
+    SPARSIGHT_ASSETS=... python benchmarks/track/tracker_speed.py --peer "$PEER"
+    SPARSIGHT_ASSETS=... python benchmarks/track/tracker_speed.py --peer "$PEER" --tracker sort --boxes 50
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
-from peer import PeerSort, convert
+from peer import PEERS, Peer, convert
 from rich.console import Console
 from rich.table import Table
 
@@ -56,35 +57,47 @@ def seconds(update: Callable[[Any], Any], frames: Iterable[Any]) -> float:
     return time.perf_counter() - begin
 
 
+def rates(
+    ours: Callable[[Detections], Any], theirs: Callable[[Any], Any], frames: list[Detections], rounds: int
+) -> list[tuple[float, float]]:
+    """Frames per second of the peer and of ours, in each of ``rounds`` rounds."""
+    length = SIZES[min(SIZES, key=lambda size: abs(size - np.mean([len(one) for one in frames])))]
+    # Neither pays for conversion: each gets its own kind of detections.
+    stream = itertools.cycle([(detections, convert(detections)) for detections in frames])
+    result = []
+    for turn in range(rounds + 1):
+        part = list(itertools.islice(stream, length))
+        mine = seconds(ours, [one for one, _ in part])
+        other = seconds(theirs, [one for _, one in part])
+        if turn:  # the first round fills the trackers and the caches
+            result.append((length / other, length / mine))
+    return result
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--peer", type=Path, required=True, help="site-packages that hold trackers 2.6.1")
+    parser.add_argument("--tracker", nargs="+", default=list(PEERS), choices=PEERS)
+    parser.add_argument("--boxes", nargs="+", type=int, default=list(SIZES), choices=SIZES)
     parser.add_argument("--rounds", type=int, default=9)
     arguments = parser.parse_args()
     folder = Path(os.environ["SPARSIGHT_ASSETS"]) / "mot" / "PETS09-S2L1"
     info = read_info(folder)
     frames = list(read(folder / "det_frcnn" / "det.txt").detections(info.length))
 
-    table = Table("boxes a frame", "peer, frames/s", "ours, frames/s", "ratio (median)", "ratios")
-    for count, length in SIZES.items():
-        ours = tiled(frames, count, info.width, info.height)
-        # Neither pays for conversion: each gets its own kind of detections.
-        stream = itertools.cycle([(detections, convert(detections)) for detections in ours])
-        tracker, peer = build_tracker("sort"), PeerSort(arguments.peer).tracker
-        rates: list[tuple[float, float]] = []
-        for turn in range(arguments.rounds + 1):
-            part = list(itertools.islice(stream, length))
-            mine = seconds(tracker.update, [one for one, _ in part])
-            theirs = seconds(peer.update, [other for _, other in part])
-            if turn:  # the first round fills the trackers and the caches
-                rates.append((length / theirs, length / mine))
-        ratios = sorted(mine / theirs for theirs, mine in rates)
+    table = Table("tracker", "boxes a frame", "peer, frames/s", "ours, frames/s", "ratio (median)", "ratios")
+    for name, count in itertools.product(arguments.tracker, arguments.boxes):
+        many = tiled(frames, count, info.width, info.height)
+        peer = Peer(arguments.peer, name)
+        measured = rates(build_tracker(name).update, peer.tracker.update, many, arguments.rounds)
+        ratios = sorted(mine / theirs for theirs, mine in measured)
         table.add_row(
-            f"{sum(map(len, ours)) / len(ours):.0f}",
-            f"{statistics.median(theirs for theirs, _ in rates):.1f}",
-            f"{statistics.median(mine for _, mine in rates):.0f}",
+            name,
+            f"{sum(map(len, many)) / len(many):.0f}",
+            f"{statistics.median(theirs for theirs, _ in measured):.1f}",
+            f"{statistics.median(mine for _, mine in measured):.0f}",
             f"{statistics.median(ratios):.1f}x",
             f"{ratios[0]:.1f} to {ratios[-1]:.1f}",
         )
