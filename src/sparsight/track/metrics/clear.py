@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsight.track.metrics.matching import best_matches
-from sparsight.track.metrics.pairs import Pairs, Side
+from sparsight.track.metrics.pairs import Pairs, Side, by_id
 
 THRESHOLD = 0.5
 """The least overlap of a match."""
@@ -50,7 +50,7 @@ def score(pairs: Pairs) -> dict[str, Any]:
     values["CLR_Frames"] = pairs.frames
 
     rows = matched.nonzero()[0]
-    rows = rows[np.argsort(truth.id[rows], kind="stable")]  # each person's matches in order of time
+    rows = rows[by_id(truth.id[rows])]  # each person's matches in order of time
     person, track = truth.id[rows], result.id[taker[rows]]
     values["IDSW"] = int(((person[1:] == person[:-1]) & (track[1:] != track[:-1])).sum())
 
@@ -82,7 +82,7 @@ def _row_before(truth: Side, result: Side) -> NDArray[np.intp]:
     counted &= shown
     time = counted.cumsum()[truth.frame]
     rows = shown[truth.frame].nonzero()[0]
-    order = rows[np.argsort(truth.id[rows], kind="stable")]
+    order = rows[by_id(truth.id[rows])]
     follows = (truth.id[order[1:]] == truth.id[order[:-1]]) & (time[order[1:]] == time[order[:-1]] + 1)
     before = np.full(len(truth), -1)
     before[order[1:][follows]] = order[:-1][follows]
@@ -100,13 +100,16 @@ def _matches(pairs: Pairs, before: NDArray[np.intp]) -> NDArray[np.intp]:
     row, column, similarity = pairs.row[good], pairs.column[good], pairs.similarity[good]
     taker = np.full(len(before), -1)
     contested = (np.bincount(row)[row] > 1) | (np.bincount(column)[column] > 1)
-    # First guess: everybody is matched with the track that they meet most often, which is written last.
+    # First guess: everybody is matched with the track that they meet most often.
     taker[row[~contested]] = column[~contested]
     contested = contested.nonzero()[0]
     key = pairs.meetings.key[good]
     often = np.bincount(key)[key[contested]]
-    order = contested[np.argsort(often + similarity[contested])]
-    taker[row[order]] = column[order]
+    liking = often + similarity[contested]
+    most = np.zeros(len(before))
+    np.maximum.at(most, row[contested], liking)
+    liked = contested[liking == most[row[contested]]]
+    taker[row[liked]] = column[liked]
     frame = pairs.truth.frame[row]
     start = np.searchsorted(frame, np.arange(pairs.frames + 1))
 
@@ -124,9 +127,10 @@ def _matches(pairs: Pairs, before: NDArray[np.intp]) -> NDArray[np.intp]:
         flags: NDArray[np.bool_] = (takes >= 0) & (pairs.result.id[takes] == pairs.result.id[column[some]])
         return flags
 
-    stale = np.unique(frame[contested])
-    hard, known = stale, np.zeros(len(good), bool)
-    shown = np.intersect1d(pairs.truth.frame, pairs.result.frame)
+    counts = [np.bincount(f, minlength=pairs.frames) for f in (pairs.truth.frame, pairs.result.frame)]
+    shown = (counts[0] * counts[1]).nonzero()[0]
+    stale = hard = np.bincount(frame[contested]).nonzero()[0]
+    known = np.zeros(len(good), bool)
     while len(stale):
         again = pairs_of(stale)
         known[again] = goes_on(again)

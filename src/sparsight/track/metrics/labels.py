@@ -20,6 +20,8 @@ from sparsight.track.motchallenge import MotRows, read_info
 Source: TypeAlias = "str | Path | NDArray[Any] | MotRows | Table"
 """A file in any of the formats, or (N, 6 or more) rows ``frame, id, x, y, w, h[, score]`` as in MOT."""
 
+_SPARSEST = 32
+"""A table of all numbers up to the largest is faster than sorting unless so many of them do not occur."""
 _WHOLE_ROWS = "rows of frame, id, x, y, w, h[, score[, class, visibility]]"
 
 
@@ -71,13 +73,13 @@ def load(source: Source, what: str, *, first_frame: int = 1) -> Table:
             raise SparsightError(f"{what} is an array of shape {rows.shape}: give {_WHOLE_ROWS}.")
         rows = rows.reshape(0, 6)
     for good, expected in (
-        (np.isfinite(rows).all(axis=1), "finite numbers"),
+        (_each(np.isfinite(rows)), "finite numbers"),
         (
             (rows[:, 0] >= first_frame) & (rows[:, 0] == np.floor(rows[:, 0])),
             f"a frame number, from {first_frame} on",
         ),
         (rows[:, 1] == np.floor(rows[:, 1]), "a whole number as id"),
-        ((rows[:, 4:6] >= 0).all(axis=1), "a width and a height that are not negative"),
+        (_each(rows[:, 4:6] >= 0), "a width and a height that are not negative"),
     ):
         if not good.all():
             row = int(np.argmin(good))
@@ -123,7 +125,7 @@ def identified(table: Table) -> Labels:
             )
     number = numbered(said)
     key = table.frame * (int(number.max(initial=0)) + 1) + number
-    if (np.diff(np.sort(key)) == 0).any():
+    if not _all_different(key):
         within = np.argsort(key, kind="stable")
         place = int(np.argmax(np.diff(key[within]) == 0))
         before, row = int(within[place]), int(within[place + 1])
@@ -143,6 +145,24 @@ def sequence_length(source: Source) -> int | None:
         if (folder / "seqinfo.ini").is_file():
             return read_info(folder).length
     return None
+
+
+def _each(flags: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(N, K) → (N,) whether all of a row are set; column by column, which is ten times as fast."""
+    every = np.ones(len(flags), bool)
+    for column in flags.T:
+        every &= column
+    return every
+
+
+def _all_different(key: NDArray[np.int64]) -> bool:
+    """Whether no number from 0 on stands twice."""
+    size = int(key.max(initial=0)) + 1
+    if size > _SPARSEST * len(key):
+        return bool((np.diff(np.sort(key)) != 0).all())
+    occurs = np.zeros(size, bool)
+    occurs[key] = True
+    return int(np.count_nonzero(occurs)) == len(key)
 
 
 def _from_mot_rows(rows: MotRows, what: str) -> Table:

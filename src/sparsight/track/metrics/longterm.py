@@ -20,7 +20,7 @@ from sparsight.track.metrics import identity
 from sparsight.track.metrics.evaluation import both_sides
 from sparsight.track.metrics.labels import Labels, Source, identified
 from sparsight.track.metrics.matching import best_matches
-from sparsight.track.metrics.pairs import Pairs
+from sparsight.track.metrics.pairs import Pairs, by_id
 from sparsight.track.metrics.preprocessing import counted, rules_for
 
 _OVERLAP = 0.5
@@ -54,7 +54,7 @@ def returns(pairs: Pairs) -> Returns:
     none = Returns(np.zeros(0, np.int64), np.zeros(0, bool))
     if not len(truth):
         return none
-    order = np.argsort(truth.id, kind="stable")
+    order = by_id(truth.id)
     person, frame = truth.id[order], truth.frame[order]
     begins = np.ones(len(order), bool)
     begins[1:] = (person[1:] != person[:-1]) | (frame[1:] > frame[:-1] + 1)

@@ -55,6 +55,13 @@ class Side:
         return Side(self.frame[flags], numbered(self.id[flags]), self.xyxy[flags])
 
 
+def by_id(id: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The rows of the first identity, of the second, and so on, each in their order."""
+    # Small numbers are sorted by radix.
+    small = len(id) > 0 and int(id.max()) < 1 << 16
+    return np.argsort(id.astype(np.uint16) if small else id, kind="stable")
+
+
 def numbered(values: NDArray[Any]) -> NDArray[np.intp]:
     """Each value's place among those that occur, in rising order: numbers from 0 without gaps."""
     if not len(values):
@@ -126,6 +133,8 @@ class Pairs:
 
     def kept(self, truth: NDArray[np.bool_], result: NDArray[np.bool_]) -> Pairs:
         """What is left when only the marked boxes of either side stay."""
+        if truth.all() and result.all():
+            return self
         stays = truth[self.row] & result[self.column]
         return Pairs(
             self.frames,
@@ -141,9 +150,13 @@ def compare(frames: int, truth: Side, result: Side) -> Pairs:
     """Find the overlapping pairs of all frames, with the intersection over union of each."""
     row, column = touching(frames, truth, result)
     similarity = np.empty(len(row))
+    # Coordinate by coordinate in memory, which is how the arithmetic goes through them.
+    true_boxes, result_boxes = (np.ascontiguousarray(part.xyxy.T) for part in (truth, result))
     for first in range(0, len(row), _CHUNK):
         part = slice(first, first + _CHUNK)
-        similarity[part] = boxes.iou(truth.xyxy[row[part]], result.xyxy[column[part]])
+        similarity[part] = boxes.iou(
+            true_boxes.take(row[part], axis=1).T, result_boxes.take(column[part], axis=1).T
+        )
     real = similarity > 0
     if not real.all():  # degenerate boxes
         row, column, similarity = row[real], column[real], similarity[real]

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scene import ColourDetector, film
+from typer.testing import CliRunner, Result
+
+from sparsight import SparsightError
+from sparsight.app import track_run
+from sparsight.app import watch as watch_module
+from sparsight.app.groundtruth import RunningScore
+from sparsight.app.track_cmd import track_app
+from sparsight.app.watch import WatchOptions, watch
+from sparsight.track import Tracks, motchallenge
+
+PATHS = {"red": lambda t: (20, 10 + t), "green": lambda t: (60, 20 + t / 2)}
+
+
+def run(*arguments: str | Path) -> Result:
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(track_app, list(map(str, arguments)))
+    if isinstance(result.exception, Exception) and not isinstance(result.exception, SparsightError):
+        raise result.exception
+    return result
+
+
+def refusal(*arguments: str | Path) -> str:
+    result = run(*arguments)
+    assert isinstance(result.exception, SparsightError), result.output
+    return str(result.exception)
+
+
+def truth(path: Path, frames: int) -> Path:
+    """Where the squares of the scene are, in PoseTReID's text."""
+    lines = []
+    for t in range(frames):
+        for name, x, y in (("Rita", 20, 10 + t), ("Greta", 60, round(20 + t / 2))):
+            lines.append(f"{t}\t({x}, {y})\t{name}\t[{x} {y} 12 24]\t[{x} {y} {x + 12} {y + 24}]\n")
+    path.write_text("".join(lines))
+    return path
+
+
+@pytest.fixture
+def colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A detector that sees coloured squares."""
+    for module in (track_run, watch_module):
+        monkeypatch.setattr(module, "build_detector", lambda name, device: ColourDetector())
+
+
+@pytest.mark.usefixtures("colours")
+def test_run_and_evaluate_a_video(tmp_path: Path) -> None:
+    source = film(tmp_path / "a.mp4", PATHS, 40)
+    said = run("run", source, "--out", tmp_path / "out").output
+    assert "2 tracks in 40 frames" in said
+    gt = truth(tmp_path / "gt.txt", 40)
+    said = run(
+        "eval", "--gt", gt, "--pred", tmp_path / "out" / "tracks.txt", "--json", tmp_path / "v.json"
+    ).output
+    assert "HOTA" in said and "IDF1" in said
+    values = json.loads((tmp_path / "v.json").read_text())
+    assert values["identity"]["IDF1"] > 0.98
+    assert len(values["hota"]["HOTA"]) == 19
+    assert len(motchallenge.read(tmp_path / "out" / "tracks.txt")) > 76
+
+    every = run("run", source, "--every", "2", "--max-frames", "10", "--out", tmp_path / "two").output
+    assert "10 frames" in every
+    assert set(motchallenge.read(tmp_path / "two" / "tracks.txt").frame % 2) == {1}
+
+
+def test_run_on_detections_in_a_text_file(tmp_path: Path) -> None:
+    source = tmp_path / "det.txt"
+    source.write_text("".join(f"{frame},-1,{10 + frame},10,20,40,0.9\n" for frame in range(1, 31)))
+    assert "1 tracks in 30 frames" in run("run", source, "--out", tmp_path / "out").output
+    assert "did you mean 'sort'" in refusal("run", source, "--tracker", "srt", "--out", tmp_path / "out")
+    tracks = tmp_path / "out" / "tracks.txt"
+    assert "would be overwritten" in refusal("run", tracks, "--out", tmp_path / "out")
+    assert len(motchallenge.read(tracks)) == 29
+
+
+def rows(path: Path, frames: int, ids: tuple[int, ...]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        "".join(f"{f},{n},{100 * n},{f},20,40,1,-1,-1,-1\n" for f in range(1, frames + 1) for n in ids)
+    )
+    return path
+
+
+def test_folders_make_a_table_a_page_and_json(tmp_path: Path) -> None:
+    for name in ("a", "<b>"):
+        rows(tmp_path / "gt" / name / "gt" / "gt.txt", 10, (1, 2))
+        rows(tmp_path / "pred" / f"{name}.txt", 10, (1,) if name == "a" else (1, 2))
+    out = tmp_path / "report"
+    said = run(
+        *("eval", "--gt", tmp_path / "gt", "--pred", tmp_path / "pred", "--out", out),
+        *("--metrics", "hota,clear,identity,longterm"),
+    ).output
+    assert [line.split()[0] for line in said.splitlines()[1:4]] == ["<b>", "a", "together"]
+    values = json.loads((out / "evaluation.json").read_text())
+    assert values["clear"]["MOTA"] == 0.75
+    assert values["sequences"]["a"]["clear"]["MOTA"] == 0.5
+    page = (out / "evaluation.html").read_text()
+    assert page.count("<svg") == 6
+    assert "&lt;b&gt;" in page and "<b>a" not in page
+    assert "<script" not in page and "https://" not in page
+    assert "IDP" in page and "Frag" in page
+
+
+def test_presets(tmp_path: Path) -> None:
+    gt, result = truth(tmp_path / "gt.txt", 5), tmp_path / "result.txt"
+    lines = [line.split("\t") for line in gt.read_text().splitlines()][1:]
+    lines[3][2] = "Unknown"
+    result.write_text("".join("\t".join([*line[:3], "Unknown", *line[3:]]) + "\n" for line in lines))
+    for preset in ("pyppbox3", "pyppbox4"):
+        said = run(
+            *("eval", "--gt", gt, "--pred", result, "--preset", preset, "--spread", "5"),
+            *("--json", tmp_path / "v.json", "--out", tmp_path / "out"),
+        ).output
+        assert "wrong" in said
+        assert json.loads((tmp_path / "v.json").read_text()) == {
+            "wrong": 1,
+            "missed": 1,
+            "fault": 0,
+            "total": 10,
+            "score": 0.8,
+            "own_score": 0.8,
+        }
+        assert "1 of 10" in (tmp_path / "out" / "evaluation.html").read_text()
+
+
+def test_convert(tmp_path: Path) -> None:
+    gt = truth(tmp_path / "gt.txt", 5)
+    result = run("convert", gt, tmp_path / "a.csv", "--to", "csv")
+    assert "10 rows" in result.output and "left out" not in result.output
+    run("convert", tmp_path / "a.csv", tmp_path / "back.txt", "--to", "pyppbox")
+    original = [line.split("\t")[:3] for line in gt.read_text().splitlines()]
+    assert [line.split("\t")[:3] for line in (tmp_path / "back.txt").read_text().splitlines()] == original
+    assert (
+        "left out, since mot does not hold them: name"
+        in run("convert", gt, tmp_path / "mot.txt", "--to", "mot").output
+    )
+    assert "would be overwritten" in refusal("convert", gt, gt, "--to", "mot")
+    assert "did you mean 'kitti'" in refusal("convert", gt, tmp_path / "b", "--to", "kiti")
+    assert "line 1: expected numbers" in refusal(
+        "convert", gt, tmp_path / "b", "--to", "csv", "--from", "mot"
+    )
+    assert not (tmp_path / "b").exists()
+
+
+def test_bad_evaluations(tmp_path: Path) -> None:
+    gt = rows(tmp_path / "gt.txt", 3, (1, 1))
+    good = rows(tmp_path / "good.txt", 3, (1,))
+    assert "gt.txt, line 2: the identity 1 stands" in refusal("eval", "--gt", gt, "--pred", good)
+    assert "no metric called" in refusal("eval", "--gt", good, "--pred", good, "--metrics", "mota")
+    assert "no preset called" in refusal("eval", "--gt", good, "--pred", good, "--preset", "x")
+    assert "cannot be read" in refusal("eval", "--gt", good, "--pred", tmp_path / "none.txt")
+    assert "would be overwritten" in refusal("eval", "--gt", good, "--pred", good, "--json", good)
+    assert "is a file" in refusal("eval", "--gt", good, "--pred", good, "--out", good)
+
+
+def options(source: Path, out: Path, gt: Path, **more: int) -> WatchOptions:
+    return WatchOptions(sources=(str(source),), out=out, reid="none", saliency=False, groundtruth=gt, **more)
+
+
+@pytest.mark.usefixtures("colours")
+def test_watch_shows_running_figures(tmp_path: Path) -> None:
+    gt = truth(tmp_path / "gt.txt", 40)
+    source = film(tmp_path / "a.mp4", PATHS, 40)
+    seen: list[str] = []
+    result = watch(
+        options(source, tmp_path / "out", gt), lambda done, total, people, score: seen.append(score)
+    )
+    assert seen[0] == "score 0.000 (0 wrong, 2 missed, 0 fault of 2)"  # nobody is reported before the second
+    assert str(result.score) == seen[-1] == "score 0.975 (0 wrong, 2 missed, 0 fault of 80)"
+    values = json.loads((tmp_path / "out" / "score.json").read_text())
+    assert values == {
+        "wrong": 0,
+        "missed": 2,
+        "fault": 0,
+        "total": 80,
+        "score": 78 / 80,
+        "own_score": 78 / 80,
+    }
+    watch(options(source, tmp_path / "part", gt, every=2, max_frames=10))
+    assert json.loads((tmp_path / "part" / "score.json").read_text())["total"] == 20
+    watch(WatchOptions(sources=(str(source),), out=tmp_path / "out", reid="none", saliency=False))
+    assert not (tmp_path / "out" / "score.json").exists()
+
+
+def test_watch_refuses_ground_truth_that_cannot_be(tmp_path: Path) -> None:
+    gt = truth(tmp_path / "gt.txt", 4)
+    two = WatchOptions(sources=("a.mp4", "b.mp4"), out=tmp_path / "out", groundtruth=gt)
+    with pytest.raises(SparsightError, match="is of one source, but 2 are given"):
+        watch(two)
+    gt.write_text("0\tnonsense\n")
+    with pytest.raises(SparsightError, match="no known format"):
+        watch(options(tmp_path / "a.mp4", tmp_path / "out", gt))
+    assert not (tmp_path / "out").exists()
+
+
+def test_people_without_names_are_called_after_whom_they_stand_beside(tmp_path: Path) -> None:
+    score = RunningScore(truth(tmp_path / "gt.txt", 3))
+
+    def tracks(*people: tuple[int, int, int]) -> Tracks:
+        boxes = [(x, y, x + 12, y + 24) for _, x, y in people]
+        return Tracks(np.array(boxes, np.float32), np.array([p[0] for p in people]), np.ones(len(people)))
+
+    score.update(0, tracks((7, 21, 10), (8, 61, 20)), {8: "Greta"})
+    assert score.online.tally.right == 2
+    # 9 takes Rita's place: somebody else is called so already. A sight of nobody known is Unknown.
+    score.update(1, tracks((9, 20, 11), (1_000_003, 60, 20)), {8: "Greta"})
+    assert (score.online.tally.right, score.online.tally.wrong) == (2, 2)
+    score.update(2, tracks((7, 20, 12), (8, 60, 21)), {8: "Greta"})
+    assert str(score) == "score 0.667 (2 wrong, 0 missed, 0 fault of 6)"
