@@ -249,7 +249,7 @@ def loading_plane(names: Sequence[str], loadings: Values, label: str) -> str:
             parts.append(_dot(x_end, y_end, 3, _ACCENT))
             parts.append(_text(edge, y + 4, names[index], "start" if right else "end"))
     parts.append(_tick(middle - radius + 6, centre - 5, "component 1"))
-    parts.append(_tick(middle + 5, centre - radius + 14, "component 2"))
+    parts.append(_tick(middle + 5, centre + radius - 6, "component 2"))
     return _svg(2 * middle, size, label, parts)
 
 

@@ -385,18 +385,21 @@ def _property(
     chance, is_warning = _chance(strongest, what, models) if real else ("", False)
     if is_warning:
         caution = f"{caution} {chance}".strip()
-    return Conclusion(
-        PROPERTIES,
-        claim,
+    evidence = (
         f"Strongest for {strongest.measure.name}: Kruskal-Wallis H({len(strongest.labels) - 1}) = "
         f"{number(strongest.h)}, Holm-corrected {p_text(strongest.p_holm)}, epsilon squared = "
-        f"{number(strongest.epsilon_squared)} ({magnitude(strongest.epsilon_squared, 'epsilon')}); "
-        f"{strongest.labels[top]} against {strongest.labels[bottom]}: Dunn "
-        f"{p_text(strongest.pairs[top, bottom])}, Cliff's delta = {number(strongest.delta[top, bottom])} "
-        f"({magnitude(strongest.delta[top, bottom], 'delta')}). The models' order keeps between groups: "
-        f"mean tau {number(float(np.nanmean(stable)))}.{'' if is_warning or not chance else f' {chance}'}",
-        caution,
+        f"{number(strongest.epsilon_squared)} ({magnitude(strongest.epsilon_squared, 'epsilon')})"
     )
+    if real:  # pairs are compared only after a test that found something
+        evidence += (
+            f"; {strongest.labels[top]} against {strongest.labels[bottom]}: Dunn "
+            f"{p_text(strongest.pairs[top, bottom])}, Cliff's delta = {number(strongest.delta[top, bottom])} "
+            f"({magnitude(strongest.delta[top, bottom], 'delta')})"
+        )
+    evidence += f". The models' order keeps between groups: mean tau {number(float(np.nanmean(stable)))}."
+    if chance and not is_warning:
+        evidence += f" {chance}"
+    return Conclusion(PROPERTIES, claim, evidence, caution)
 
 
 def _chance(effect: Effect, what: str, models: Sequence[str]) -> tuple[str, bool]:
@@ -406,9 +409,9 @@ def _chance(effect: Effect, what: str, models: Sequence[str]) -> tuple[str, bool
         if blind in models:
             found = float(effect.model_epsilon[list(models).index(blind)])
             if not np.isfinite(found):
-                return f"It is not chance: {metric} is the same everywhere for {blind}.", False
+                return f"Chance does not depend on it: {metric} is constant for {blind}.", False
             if found < _OF_CHANCE:
-                return f"It is not chance: epsilon squared of {metric} is {number(found)} for {blind}.", False
+                return f"Chance hardly depends on it: epsilon squared is {number(found)} for {blind}.", False
             return (
                 f"Chance depends on it, too: epsilon squared of {metric} is {number(found)} for {blind}, "
                 "which sees nothing."
