@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from made_scores import METRICS, Metric, scores_of, two_truths
 
 from sparsight.saliency.assess.agreement import agreement, per_image
@@ -147,3 +149,18 @@ def test_other_kinds_have_a_truth_of_their_own() -> None:
     found = agreement(scores_of(two_truths(UP, UP)[:, :, :2], metrics))
     assert set(found.consensus) == {FIXATIONS, "odd"}
     assert REGIONS not in found.concordance
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 2**32 - 1), st.floats(0.1, 3), st.permutations(range(5)))
+def test_only_order_counts_on_single_images(seed: int, power: float, order: list[int]) -> None:
+    values = two_truths(UP[:5], UP[:5], images=6, seed=seed)
+    plain = per_image(scores_of(values), 0)
+    bent = values.copy()
+    bent[:, :, 1] = np.sign(values[:, :, 1]) * np.abs(values[:, :, 1]) ** power
+    bent[:, :, 4] = np.exp(values[:, :, 4])
+    turned = per_image(scores_of(bent[:, order]), 0)
+    assert plain is not None and turned is not None
+    assert turned.between == pytest.approx(plain.between)
+    assert turned.within == pytest.approx(plain.within)
+    assert turned.tau == pytest.approx(plain.tau)

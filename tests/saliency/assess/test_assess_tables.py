@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,7 @@ def test_a_metric_that_one_model_lacks(tmp_path: Path) -> None:
         (table(model=["a", "b", "a", "a"]), "holds 2 scores of model 'a' on image '2' of 'osie'"),
         (table(image=["1", "2", "3", "4"]), "no image of osie has scores of all 2 models"),
         (table().iloc[:0], "no scores with prior 'none'"),
+        (table(model=["a", "b", None, "b"]), "has 1 rows without a model"),
     ],
 )
 def test_bad_tables_in_a_sentence(tmp_path: Path, frame: pandas.DataFrame, said: str) -> None:
@@ -115,6 +117,18 @@ def test_what_is_no_table(tmp_path: Path) -> None:
         read_scores([tmp_path], KNOWN)
     with pytest.raises(SparsightError, match="nothing to assess"):
         read_scores([], KNOWN)
+
+
+def test_a_damaged_table_is_read_or_refused(tmp_path: Path) -> None:
+    whole = (write(tmp_path, table()) / "scores.parquet").read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        data = bytearray(whole)
+        for place in rng.integers(0, len(data), rng.integers(1, 8)):
+            data[place] = rng.integers(256)
+        (tmp_path / "scores.parquet").write_bytes(data[: rng.integers(4, len(data) + 1)])
+        with contextlib.suppress(SparsightError):
+            read_scores([tmp_path], KNOWN)
 
 
 def test_chosen_models(tmp_path: Path) -> None:

@@ -297,6 +297,11 @@ def _read(place: Path) -> tuple[Path, dict[str, NDArray[Any]]]:
     for name in table.column_names:
         column = table.column(name)
         if name in _KEYS:
+            if column.null_count:
+                raise SparsightError(
+                    f"{path} has {column.null_count} rows without a {name}: give a table that `sparsight "
+                    "saliency score` wrote."
+                )
             columns[name] = np.array(column.to_pylist(), object).astype(str)
         elif pyarrow.types.is_floating(column.type) or pyarrow.types.is_integer(column.type):
             columns[name] = column.to_numpy().astype(np.float64)
