@@ -118,7 +118,8 @@ class Motion:
         )
 
 
-def _pixels(values: State) -> State:
+def ones(values: State) -> State:
+    """The scale of noise that is given in pixels."""
     return np.ones_like(values)
 
 
@@ -135,7 +136,7 @@ def _size(values: State) -> State:
 XYSR = Motion(
     to_xysr,
     from_xysr,
-    _pixels,
+    ones,
     value=(1, 1, 1, 1),
     velocity=(0.1, 0.1, 0.01, 0),
     measurement=(1, 1, 10**0.5, 10**0.5),

@@ -11,6 +11,9 @@ from sparsight.track.types import Detections, Image, Tracks
 
 TRACKERS: dict[str, str] = {
     "sort": "sparsight.track.trackers.sort:Sort",
+    "centroid": "sparsight.track.trackers.centroid:Centroid",
+    "bytetrack": "sparsight.track.trackers.bytetrack:ByteTrack",
+    "ocsort": "sparsight.track.trackers.ocsort:OCSort",
 }
 """Tracker name → "module:class". The class takes the tracker's parameters as keyword arguments."""
 

@@ -55,9 +55,7 @@ class BaseTracker(ABC):
 
     def reset(self) -> None:
         """Forget every track and start again from number 1."""
-        self._tracks = TrackSet(
-            self._motion, max_age=self._max_age, min_hits=self._min_hits, more=self._more
-        )
+        self._tracks = TrackSet(self._motion, max_age=self._max_age, min_hits=self._min_hits, more=self._more)
 
     def update(
         self, detections: Detections, frame: Image | None = None, timestamp: float | None = None

@@ -44,7 +44,9 @@ def check_range(name: str, value: float, low: float, high: float = math.inf, *, 
     number = isinstance(value, (int, float, np.number))
     if number and low <= value <= high and not (below and value == high):
         return
-    range_ = f"be {low:g} or more" if high == math.inf else f"lie in [{low:g}, {high:g}{')' if below else ']'}"
+    range_ = (
+        f"be {low:g} or more" if high == math.inf else f"lie in [{low:g}, {high:g}{')' if below else ']'}"
+    )
     raise SparsightError(f"{name} is {value!r}, but must {range_}.")
 
 
@@ -150,13 +152,16 @@ class TrackSet:
         self.class_id: NDArray[np.int64] = np.zeros(0, np.int64)
         self.more: Arrays = dict(more)
         self._confirmed = 0
+        self._before = 0.0
 
     def __len__(self) -> int:
         return len(self.id)
 
     def advance(self, timestamp: float | None) -> NDArray[np.float32]:
         """Move on to the next frame and return where each track should be in it: (N, 4) ``xyxy``."""
+        before = self.clock.now
         step = self.clock.tick(timestamp)
+        self._before = before
         if step > 1:
             self._keep(self.unseen() - 1 < self.max_age + 0.5)
         kalman.predict(self.motion, self.state, step)
@@ -169,6 +174,11 @@ class TrackSet:
     def unseen(self) -> NDArray[np.float64]:
         """(N,) frames since each track was seen, 1 for the last one's; irregular frames are not whole."""
         return self.clock.now - self.last_seen
+
+    def recent(self) -> NDArray[np.bool_]:
+        """(N,) which tracks were seen in the last frame."""
+        recent: NDArray[np.bool_] = self.last_seen >= self._before
+        return recent
 
     def commit(
         self,
