@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= out/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick real opencv4 lint docs bench clean
+.PHONY: help peers demo test quick real opencv4 lint docs bench clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -20,15 +20,23 @@ $(VENV)/.dev: $(VENV)/.user
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+# Independent programs that the saliency metrics are compared with. One of them is compiled: where that cannot be
+# done, the comparisons are skipped.
+$(VENV)/.peers: $(VENV)/.dev benchmarks/saliency/peers.txt
+	-$(BIN)/python -m pip install --quiet --no-deps --target $(VENV)/peers-saliency -r benchmarks/saliency/peers.txt
+	@touch $@
+
+peers: $(VENV)/.peers  ## set up the programs that the saliency metrics are compared with
+
 demo: $(VENV)/.user  ## set up, then follow people through a real video (results in out/demo)
 	$(BIN)/sparsight demo --out $(OUT)
 
 test: lint quick real  ## set up, then pass every check (real data when SPARSIGHT_ASSETS names it)
 
-quick: $(VENV)/.dev  ## tests that need nothing but the package
+quick: $(VENV)/.peers  ## tests that need nothing but the package
 	$(BIN)/python -m pytest -q -n 2 -m "not real"
 
-real: $(VENV)/.dev  ## tests on real weights and data; skipped where SPARSIGHT_ASSETS is not set
+real: $(VENV)/.peers  ## tests on real weights and data; skipped where SPARSIGHT_ASSETS is not set
 	$(BIN)/python -m pytest -q -m real
 
 opencv4: $(VENV)/.dev  ## the tests that touch OpenCV, with its version 4 instead of 5
@@ -43,12 +51,16 @@ lint: $(VENV)/.dev  ## ruff and mypy --strict
 docs: $(VENV)/.dev  ## build the manual into site/
 	$(BIN)/mkdocs build --strict
 
-bench: $(VENV)/.dev  ## measure quality, and speed beside named peers (needs SPARSIGHT_ASSETS)
+bench: $(VENV)/.peers  ## measure quality, and speed beside named peers (needs SPARSIGHT_ASSETS)
 	$(BIN)/python -m pip install --quiet --no-deps --target $(VENV)/peers trackers==2.6.1
 	$(BIN)/python benchmarks/track/tracker_speed.py --peer $(VENV)/peers
 	$(BIN)/python benchmarks/track/hota.py --detector det_frcnn ssdlite yolox_nano --peer $(VENV)/peers
 	$(BIN)/python benchmarks/track/identities.py
 	$(BIN)/python benchmarks/saliency/deeprare_speed.py
+	$(BIN)/python benchmarks/saliency/metrics_speed.py
+	$(BIN)/python -m pip install --quiet --no-deps --target $(VENV)/peers-prune -r benchmarks/prune/peers.txt
+	$(BIN)/python benchmarks/prune/compare.py --peers $(VENV)/peers-prune --size 224 --out out/bench/compare.json
+	$(BIN)/python benchmarks/prune/schedules.py --out out/bench
 
 clean:  ## remove the environment and everything made
 	rm -rf $(VENV) site out .pytest_cache .mypy_cache .ruff_cache
