@@ -73,7 +73,7 @@ def main() -> None:
     measured: list[tuple[int, float]] = []
     begin = time.monotonic()
 
-    def progress(frames: int, total: int | None, in_view: int, score: str) -> None:
+    def progress(frames: int, total: int | None, in_view: int) -> None:
         if frames % arguments.step == 0 or frames == 1:
             measured.append((frames, resident()))
             print(

@@ -168,9 +168,7 @@ def test_watch_shows_running_figures(tmp_path: Path) -> None:
     gt = truth(tmp_path / "gt.txt", 40)
     source = film(tmp_path / "a.mp4", PATHS, 40)
     seen: list[str] = []
-    result = watch(
-        options(source, tmp_path / "out", gt), lambda done, total, people, score: seen.append(score)
-    )
+    result = watch(options(source, tmp_path / "out", gt), scored=lambda score: seen.append(str(score)))
     assert seen[0] == "score 0.000 (0 wrong, 2 missed, 0 fault of 2)"  # nobody is reported before the second
     assert str(result.score) == seen[-1] == "score 0.975 (0 wrong, 2 missed, 0 fault of 80)"
     values = json.loads((tmp_path / "out" / "score.json").read_text())

@@ -16,6 +16,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from sparsight.app.groundtruth import RunningScore
 from sparsight.app.watch import WatchOptions, WatchResult, watch
 
 
@@ -39,16 +40,21 @@ def watch_with_progress(options: WatchOptions) -> int:
     ) as bar:
         task = bar.add_task("loading networks", total=None, note="")
         begin: float | None = None
+        figures = ""
 
-        def progress(frames: int, total: int | None, in_view: int, score: str) -> None:
+        def progress(frames: int, total: int | None, in_view: int) -> None:
             nonlocal begin
             now = time.perf_counter()
             begin = begin or now
             rate = f"{(frames - 1) / (now - begin):.1f} frames/s" if frames > 1 else ""
-            note = "  ".join(filter(None, (f"{in_view} in view", rate, score)))
+            note = "  ".join(filter(None, (f"{in_view} in view", rate, figures)))
             bar.update(task, description="watching", completed=frames, total=total, note=note)
 
-        result = watch(options, progress)
+        def scored(score: RunningScore) -> None:
+            nonlocal figures
+            figures = str(score)
+
+        result = watch(options, progress, scored)
     for warning in result.warnings:
         typer.echo(f"sparsight: {warning}", err=True)
     summarise(result, Console())

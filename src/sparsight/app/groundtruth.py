@@ -38,7 +38,7 @@ class RunningScore:
         self._called: dict[int, str] = {}
 
     def update(self, frame: int, tracks: Tracks, names: Mapping[int, str]) -> None:
-        """Count frame number ``frame``, from 0; ``names``: those of the gallery, by number (``tracks.id``)."""
+        """Count frame number ``frame``, from 0; ``names``: the gallery's, by number (``tracks.id``)."""
         self._call(frame, tracks, names)
         said = [
             UNKNOWN if who >= UNIDENTIFIED_FROM else names.get(who, self._called.get(who, str(who)))

@@ -75,12 +75,15 @@ class WatchResult:
     warnings: list[str] = field(default_factory=list)
 
 
-Progress = Callable[[int, int | None, int, str], None]
-"""Called after every frame with the frames done, the frames in all (None: unknown), the people in view, and
-the figures against ground truth so far ("" without one)."""
+Progress = Callable[[int, int | None, int], None]
+"""Called after every frame with the frames done, the frames in all (None: unknown) and the people in view."""
+Scored = Callable[[RunningScore], None]
+"""Called after every frame with the figures against ground truth so far, before ``Progress``."""
 
 
-def watch(options: WatchOptions, progress: Progress | None = None) -> WatchResult:
+def watch(
+    options: WatchOptions, progress: Progress | None = None, scored: Scored | None = None
+) -> WatchResult:
     """Watch ``options.sources`` until they end, and write what was seen under ``options.out``.
 
     Nothing is written before every source is open and every network is loaded.
@@ -125,7 +128,7 @@ def watch(options: WatchOptions, progress: Progress | None = None) -> WatchResul
             stack.callback(camera.abandon)
             result.cameras.append(camera)
         with stopping_on_signals(readers) as stopped:
-            _loop(result, options.out, gallery, detector, model, stopped, progress)
+            _loop(result, options.out, gallery, detector, model, stopped, progress, scored)
             for camera in result.cameras:
                 result.files += camera.finish()
             result.warnings = [reader.warning for reader in readers if reader.warning]
@@ -181,6 +184,7 @@ def _loop(
     model: SaliencyModel | None,
     stopped: list[int],
     progress: Progress | None,
+    scored: Scored | None,
 ) -> None:
     """Take one frame of each source in turn until all have ended or a signal came."""
     counts = [camera.reader.frame_count for camera in result.cameras]
@@ -205,9 +209,10 @@ def _loop(
                 for each in result.cameras:
                     each.names = names
                 written = now
+            if scored is not None and result.score is not None:
+                scored(result.score)
             if progress is not None:
-                in_view = sum(each.in_view for each in result.cameras)
-                progress(result.frames, total, in_view, str(result.score or ""))
+                progress(result.frames, total, sum(each.in_view for each in result.cameras))
 
 
 def _names(gallery: Gallery | None) -> dict[int, str]:

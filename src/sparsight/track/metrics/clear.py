@@ -102,13 +102,13 @@ def _matches(pairs: Pairs, before: NDArray[np.intp]) -> NDArray[np.intp]:
     contested = (np.bincount(row)[row] > 1) | (np.bincount(column)[column] > 1)
     # First guess: everybody is matched with the track that they meet most often.
     taker[row[~contested]] = column[~contested]
-    contested = contested.nonzero()[0]
+    disputed = contested.nonzero()[0]
     key = pairs.meetings.key[good]
-    often = np.bincount(key)[key[contested]]
-    liking = often + similarity[contested]
+    often = np.bincount(key)[key[disputed]]
+    liking = often + similarity[disputed]
     most = np.zeros(len(before))
-    np.maximum.at(most, row[contested], liking)
-    liked = contested[liking == most[row[contested]]]
+    np.maximum.at(most, row[disputed], liking)
+    liked = disputed[liking == most[row[disputed]]]
     taker[row[liked]] = column[liked]
     frame = pairs.truth.frame[row]
     start = np.searchsorted(frame, np.arange(pairs.frames + 1))
@@ -129,7 +129,7 @@ def _matches(pairs: Pairs, before: NDArray[np.intp]) -> NDArray[np.intp]:
 
     counts = [np.bincount(f, minlength=pairs.frames) for f in (pairs.truth.frame, pairs.result.frame)]
     shown = (counts[0] * counts[1]).nonzero()[0]
-    stale = hard = np.bincount(frame[contested]).nonzero()[0]
+    stale = hard = np.bincount(frame[disputed]).nonzero()[0]
     known = np.zeros(len(good), bool)
     while len(stale):
         again = pairs_of(stale)

@@ -72,7 +72,9 @@ def numbered(values: NDArray[Any]) -> NDArray[np.intp]:
         if span <= _SPARSEST * len(values):
             occurs = np.zeros(span, np.int32)
             occurs[values - low] = 1
-            return (occurs.cumsum(dtype=np.int32) - 1)[values - low].astype(np.intp)
+            place = occurs.cumsum(dtype=np.int32) - 1
+            number: NDArray[np.intp] = place[values - low].astype(np.intp)
+            return number
     return np.unique(values, return_inverse=True)[1].reshape(-1).astype(np.intp)
 
 
