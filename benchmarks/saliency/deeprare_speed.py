@@ -1,8 +1,8 @@
 """DeepRare from image to map beside its backbone alone, from image to the same layers' features.
 
 Both run through the same session and take the same steps to make the network's input, turn by turn within one
-run, because the speed of a shared machine drifts; what counts is the median of the ratios. ``--whole`` takes
-the whole network, to its class scores, for the backbone.
+run, because the speed of a shared machine drifts; what counts is the median of the ratios. (In sessions of
+their own, the threads of the one that has just run would still spin on the cores that the other needs.)
 
     python benchmarks/saliency/deeprare_speed.py --backbone vgg16 --weights hed_vgg16 --threads 2
 """
@@ -21,7 +21,6 @@ parser.add_argument("--weights", help="asset or file instead of the backbone's o
 parser.add_argument("--size", type=int, default=224)
 parser.add_argument("--rounds", type=int, default=100)
 parser.add_argument("--threads", type=int, default=2)
-parser.add_argument("--whole", action="store_true")
 arguments = parser.parse_args()
 os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
 
@@ -30,9 +29,9 @@ import numpy as np  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
-from sparsight import nets, saliency  # noqa: E402
-from sparsight.saliency.deeprare import BACKBONES, network_input  # noqa: E402
+from sparsight.saliency.deeprare import DeepRare, network_input  # noqa: E402
 from sparsight.saliency.rarity import adder  # noqa: E402
+from sparsight.saliency.reading import OnnxReader  # noqa: E402
 
 
 def milliseconds(call: Callable[[], object]) -> float:
@@ -48,13 +47,9 @@ def main() -> None:
     # Smoothed noise: as varied as a photograph, and needs no file.
     image = cv2.GaussianBlur(rng.integers(0, 256, (600, 800, 3), np.uint8), (0, 0), 5)
     image = cv2.normalize(image, None, 0, 255, cv2.NORM_MINMAX)
-    known = BACKBONES[arguments.backbone]
-    weights = arguments.weights or known.weights
-    network = nets.build(arguments.backbone, weights=weights, input_shape=(3, *side))
-    session = nets.Session(network if arguments.whole else nets.taps(network, known.layers), device="cpu")
-    model = saliency.build(
-        "deeprare", backbone=arguments.backbone, weights=weights, size=arguments.size, device="cpu"
-    )
+    model = DeepRare(arguments.backbone, weights=arguments.weights, size=arguments.size, device="cpu")
+    assert isinstance(model._reader, OnnxReader)
+    session = model._reader._session
     alone, whole = [], []
     for _ in range(3):  # the first passes compile and allocate
         session.run(network_input(image, side))

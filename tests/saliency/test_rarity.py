@@ -163,7 +163,8 @@ def test_equals_the_published_steps_on_larger_layers(
 
 
 @pytest.mark.parametrize("threads", [2, 3, 7])
-def test_threads_share_the_work_and_change_nothing(threads: int) -> None:
+def test_threads_share_the_work_and_change_nothing(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rarity, "_FEW", 1000)
     rng = np.random.default_rng(3)
     shapes = [(70, 56, 50), (1, 56, 50), (96, 28, 28), (300, 14, 14), (9, 2, 2), (700, 7, 7)]
     layers = {f"layer {index}": rng.random(shape, np.float32) for index, shape in enumerate(shapes)}
@@ -179,7 +180,9 @@ def test_threads_share_the_work_and_change_nothing(threads: int) -> None:
 @given(st.lists(st.tuples(st.integers(1, 900), st.integers(1, 90), st.integers(1, 90))), st.integers(1, 6))
 def test_every_channel_is_dealt_out_once(shapes: list[tuple[int, int, int]], threads: int) -> None:
     named = {str(index): shape for index, shape in enumerate(shapes)}
-    shares = rarity._shares(named, threads)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rarity, "_FEW", 1000)
+        shares = rarity._shares(named, threads)
     assert len(shares) <= threads
     dealt = [(part.layer, channel) for share in shares for part in share for channel in range(*part[1:])]
     assert sorted(dealt) == sorted(

@@ -43,7 +43,7 @@ TINY = 1e-30
 
 _MAX_JOINT = 4096  # a joint histogram larger than this no longer stays in the first-level cache
 _BLOCK = 1 << 18  # values handled at once: a megabyte of float32, about a core's own cache
-_FEW = 1 << 16  # values below which a second thread costs more than it saves
+_FEW = 1 << 20  # values below which a second thread costs more than it saves: the runtime's still spin
 
 
 class Part(NamedTuple):

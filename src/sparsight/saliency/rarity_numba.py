@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sparsight.saliency.rarity import BELOW_ONE, EPSILON, TINY, Features
 
 _ENDS = 256  # tables as long as a byte can count: no value whatever leads out of them
+_FAR = 1e30  # beyond every rarity
 _WAYS = 4  # histograms counted side by side: neighbours in one bin need not wait for each other
 
 _compiled: Callable[..., Any] = numba.njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
@@ -30,32 +31,42 @@ def add(features: Features, bins: int, border: int, total: NDArray[np.float32]) 
 def _add(features: Features, bins: int, border: int, total: NDArray[np.float32]) -> None:
     channels, height, width = features.shape
     tall, wide = height - 2 * border, width - 2 * border
+    size, outside = height * width, height * width - tall * wide
+    values = np.empty(tall * wide, np.float32)
+    sums = np.zeros(tall * wide, np.float32)
     codes = np.empty(tall * wide, np.uint8)
     counts = np.zeros((_WAYS, _ENDS), np.int64)
     table = np.zeros(_ENDS, np.float32)
+    rarities = _rarities(size, channels * bins)
     for channel in range(channels):
-        maps = features[channel]
-        low = high = np.float32(0) if border else maps[0, 0]
-        for y in range(border, height - border):
-            row = maps[y, border : width - border]
-            for x in range(wide):
-                low = min(low, row[x])
-                high = max(high, row[x])
-        scale = np.float32(bins * BELOW_ONE) / max(high - low, np.float32(TINY))
+        # Without its border a channel lies in one piece: what follows are plain loops over it.
         for y in range(tall):
-            row = maps[y + border, border : width - border]
-            code = codes[y * wide : (y + 1) * wide]
+            row = features[channel, y + border]
             for x in range(wide):
-                code[x] = np.uint8(np.int32((row[x] - low) * scale))
+                values[y * wide + x] = row[x + border]
+        low = high = np.float32(0) if border else values[0]
+        for place in range(len(values)):
+            low = min(low, values[place])
+            high = max(high, values[place])
+        scale = np.float32(bins * BELOW_ONE) / max(high - low, np.float32(TINY))
+        for place in range(len(values)):
+            codes[place] = np.uint8(np.int32((values[place] - low) * scale))
         _count(codes, counts, bins)
         zero = int(min(max(-low, np.float32(0)), high - low) * scale)
-        if not _contributions(counts[0], table, bins, zero, height * width - tall * wide):
-            continue
-        for y in range(tall):
-            sums = total[y + border, border : width - border]
-            code = codes[y * wide : (y + 1) * wide]
-            for x in range(wide):
-                sums[x] += table[code[x]]
+        if _contributions(counts[0], table, bins, zero, outside, size, rarities):
+            for place in range(len(values)):
+                sums[place] += table[codes[place]]
+    for y in range(tall):
+        for x in range(wide):
+            total[y + border, x + border] += sums[y * wide + x]
+
+
+@_compiled
+def _rarities(size: int, wanted: int) -> NDArray[np.float64]:
+    """−ln(n / size + ε) for n up to ``size`` if that takes fewer logarithms than ``wanted``, else none."""
+    if size >= wanted:
+        return np.empty(0, np.float64)
+    return -np.log(np.arange(size + 1) / size + EPSILON)
 
 
 @_compiled
@@ -76,23 +87,26 @@ def _count(codes: NDArray[np.uint8], counts: NDArray[np.int64], bins: int) -> No
 
 @_compiled
 def _contributions(
-    inner: NDArray[np.int64], table: NDArray[np.float32], bins: int, zero: int, outside: int
+    inner: NDArray[np.int64],
+    table: NDArray[np.float32],
+    bins: int,
+    zero: int,
+    outside: int,
+    size: int,
+    rarities: NDArray[np.float64],
 ) -> bool:
     """``rarity.contributions`` of one channel into ``table``; False where all of them are zero."""
-    size = outside
-    for bin_ in range(bins):
-        size += inner[bin_]
-    least, most = math.inf, -math.inf
+    least, most = _FAR, -_FAR  # infinity is not to be had with fast arithmetic
     for bin_ in range(bins):
         count = inner[bin_] + (outside if bin_ == zero else 0)
         if count:
-            table[bin_] = -math.log(count / size + EPSILON)
+            table[bin_] = rarities[count] if len(rarities) else -math.log(count / size + EPSILON)
             least, most = min(least, table[bin_]), max(most, table[bin_])
-    span = max(most - least, TINY)
+    stretch = 1 / max(most - least, TINY)
     mean = 0.0
     for bin_ in range(bins):
         count = inner[bin_] + (outside if bin_ == zero else 0)
-        table[bin_] = (table[bin_] - least) / span if count else 0
+        table[bin_] = (table[bin_] - least) * stretch if count else 0
         mean += table[bin_] * count
     shrink = (1 - mean / size) ** 2
     top = total = 0.0
