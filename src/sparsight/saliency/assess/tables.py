@@ -265,7 +265,7 @@ def _gaps(scores: Scores) -> list[str]:
 
 def _without(models: Sequence[str], known: NDArray[np.bool_]) -> str:
     """Models without anything in (images, models); if each has something, that it is never on one image."""
-    names = [model for model, some in zip(models, known.any(axis=0), strict=True) if not some]
+    names = [model for index, model in enumerate(models) if not known[:, index].any()]
     return ", ".join(names[:_MOST_NAMED]) or "all models on one image"
 
 
