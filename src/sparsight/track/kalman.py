@@ -215,13 +215,18 @@ def update(motion: Motion, state: State, measured: State) -> None:
     """
     noise = np.square(motion.scale(state[0]))
     noise *= motion.variances[2]
+    _correct(state, measured, noise)
+
+
+def _correct(state: State, measured: State, noise: State) -> None:
+    """As :func:`update`, with R given: (N, 4), which is overwritten."""
     total = state[2] + noise
     surprise = measured - state[0]
     surprise /= total
     state[:2] += state[2:4] * surprise
-    lost = np.square(state[3])
-    lost /= total
-    state[4] -= lost
+    gone = np.square(state[3])
+    gone /= total
+    state[4] -= gone
     noise /= total
     state[2:4] *= noise
 
@@ -240,7 +245,7 @@ def replay(motion: Motion, state: State, first: Floats, last: Floats, time: Stat
     The re-update of OC-SORT (Cao et al., CVPR 2023, eq. 5 and 6): a filter that was left alone for several
     frames has drifted, so it goes back to where it was seen last, and is led by virtual measurements, equally
     far apart on the line from the last box to the new one, one for each frame between. What is left to do is
-    the update by the new box itself.
+    the update by the new box itself. The noise is that of the box at the start all along.
 
     Args:
         motion: what the state describes.
@@ -249,26 +254,40 @@ def replay(motion: Motion, state: State, first: Floats, last: Floats, time: Stat
         last: (N, 4) box in which it is seen now.
         time: (N,) frames between the two, > 0; those that are not whole are divided evenly.
     """
-    steps = np.maximum(np.rint(time), 1)
-    dt = (time / steps)[:, None]
-    order = np.argsort(-steps, kind="stable")
-    start, way = first[order], (last - first)[order] / steps[order, None]
-    dt, falling = dt[order], -steps[order]
+    if not len(time):
+        return
+    steps = np.maximum(np.rint(time), 1).astype(np.intp)
+    order = np.argsort(-steps, kind="stable")  # those that have the longest way stand in front
+    steps = steps[order]
+    dt = (time[order] / steps)[:, None]
+    most = int(steps[0])
+    going = np.searchsorted(-steps, -np.arange(most + 2), side="right").tolist()
+    share = np.minimum(np.arange(1, most + 1)[:, None] / steps, 1)[:, :, None]
+    way = first[order] + share * (last - first)[order]
+    measured = motion.measure(way.reshape(-1, 4)).reshape(way.shape)
+    # With time counted in steps of each track, all go by 1.
     moved = state[:, order]
-    for step in range(1, int(steps.max(initial=0)) + 1):
-        # Those that still have a way to go stand in front.
-        left = int(np.searchsorted(falling, -step, side="right"))
-        here = moved[:, :left]
-        predict(motion, here, dt[:left])
-        between = int(np.searchsorted(falling, -step, side="left"))
+    units = np.stack((np.ones_like(dt), dt, np.ones_like(dt), dt, dt * dt))
+    moved *= units
+    noise = np.square(motion.scale(moved[0])) * motion.variances[:3, None]
+    noise[0] *= dt
+    noise[1] *= dt**3
+    for step in range(1, most + 1):
+        here = moved[:, : going[step]]
+        here[0:3:2] += here[1:4:2]
+        here[3] += here[4]
+        here[2] += here[3]
+        here[2::2] += noise[:2, : going[step]]
+        between = going[step + 1]
         if between:
-            part = moved[:, :between]
-            update(motion, part, motion.measure(start[:between] + step * way[:between]))
+            here = moved[:, :between]
+            _correct(here, measured[step - 1, :between], noise[2, :between].copy())
+    moved /= units
     state[:, order] = moved
 
 
 def warp(state: State, affine: State) -> None:
-    """Carry tracks described as :data:`XYWH` over to where a moving camera now sees the same places, in place.
+    """Carry tracks described as :data:`XYWH` to where a moving camera now sees the same places, in place.
 
     Centres and their velocities go through the affine map, sizes and theirs are scaled by the root of its
     determinant. Variances follow as those of independent numbers do; the covariance between x and y that a

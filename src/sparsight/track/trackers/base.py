@@ -90,7 +90,7 @@ class BaseTracker(ABC):
         name = str(state.get("tracker", "nothing known"))
         if name != type(self).__name__:
             raise SparsightError(
-                f"the state is one of {name}, not of {type(self).__name__}: load it into a tracker of its kind."
+                f"the state is that of {name}, but this is {type(self).__name__}: load it into its own kind."
             )
         self._tracks.load_state_dict(state)
 

@@ -109,7 +109,7 @@ class OCSort(BaseTracker):
         tracks.state[:, rows] = state
 
     def _earlier(self) -> NDArray[np.float64]:
-        """(N, 2) centre of each track ``span`` frames ago, or the oldest since; if none, where it was last."""
+        """(N, 2) centre of each track ``span`` frames ago, else the oldest since, else the last one."""
         path = self._tracks.more["path"]
         # Half a frame more, since time stamps never fall exactly.
         recent = path[:, :, 2] >= self._tracks.clock.now - self._span - 0.5
