@@ -220,7 +220,7 @@ def test_the_torch_network_gives_the_same_vectors(
     assets: Path, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What runs where there is a GPU, here through its own export."""
-    monkeypatch.setattr("sparsight.track.embed._has_nvidia_driver", lambda: True)
+    monkeypatch.setattr("sparsight.track.embed_networks._has_nvidia_driver", lambda: True)
     other = build_embedder("osnet_x0_25", "auto")
     assert other.name == embedder.name
     image, rows = next(frames(assets, TUD)), truth(assets, TUD)

@@ -11,17 +11,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from sparsight import SparsightError
 from sparsight.nets import Session
-from sparsight.track import embed
-from sparsight.track.embed import (
-    MEAN,
-    STD,
-    Embedder,
-    NetworkEmbedder,
-    build_embedder,
-    crops,
-    onnx_centre,
-    rectified_mean,
-)
+from sparsight.track import embed_networks
+from sparsight.track.embed import MEAN, STD, Embedder, NetworkEmbedder, build_embedder, crops
+from sparsight.track.embed_networks import onnx_centre, rectified_mean
 
 SIZE = 32, 16
 
@@ -169,12 +161,12 @@ def test_without_osnet_the_choice_falls_on_mobilenet_and_says_so(
     def nowhere(device: str) -> NetworkEmbedder:
         raise SparsightError("no source has it.")
 
-    monkeypatch.setattr(embed, "_mobilenet", lambda device: stand_in)
-    monkeypatch.setattr(embed, "_osnet", nowhere)
+    monkeypatch.setattr(embed_networks, "mobilenet_v2", lambda device: stand_in)
+    monkeypatch.setattr(embed_networks, "osnet_x0_25", nowhere)
     assert build_embedder("auto", "cpu") is stand_in
     assert "OSNet's weights cannot be had" in caplog.text
     assert "MobileNetV2" in caplog.text
     caplog.clear()
-    monkeypatch.setattr(embed, "_osnet", lambda device: stand_in)
+    monkeypatch.setattr(embed_networks, "osnet_x0_25", lambda device: stand_in)
     assert build_embedder("auto", "cpu") is stand_in
     assert caplog.text == ""

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
-import hashlib
-import logging
-import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+import inspect
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparsight.errors import SparsightError
-from sparsight.registry import lookup
+from sparsight.registry import lookup, resolve
 from sparsight.track.types import Image
 
 if TYPE_CHECKING:
-    import onnx
-
     from sparsight.nets import Session
-
-_log = logging.getLogger("sparsight.track")
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -56,7 +47,8 @@ class Embedder(Protocol):
             xyxy: (N, 4) boxes in pixels; what lies outside the image is cut off.
 
         Returns:
-            (N, dimension) float32 rows of length one.
+            (N, dimension) float32 rows of length one; of zeros where the box shows nothing to tell by (no
+            face, to an embedder of faces).
 
         Raises:
             SparsightError: a box is not finite, or has no pixel inside the image.
@@ -77,6 +69,7 @@ class NetworkEmbedder:
         name: as in :class:`Embedder`.
         max_distance: as in :class:`Embedder`.
         centre: (D,) mean of the outputs scaled to length one, over people in general; by default zero.
+        mean, std: (3,) of red, green and blue in [0, 1], taken off and divided by; by default ImageNet's.
 
     Raises:
         SparsightError: the network gives something else than one vector per crop.
@@ -88,10 +81,14 @@ class NetworkEmbedder:
         name: str,
         max_distance: float,
         centre: NDArray[np.float32] | None = None,
+        *,
+        mean: NDArray[np.float32] = MEAN,
+        std: NDArray[np.float32] = STD,
     ) -> None:
         self.name = name
         self.max_distance = max_distance
         self._session = session
+        self._mean, self._std = 255 * mean, 255 * std
         _, height, width = session.input_shape
         self._size = height, width
         probe = session(np.zeros((1, *session.input_shape), np.float32))
@@ -110,8 +107,8 @@ class NetworkEmbedder:
         rows = np.zeros((len(pixels), self.dimension), np.float32)
         for start in range(0, len(pixels), _BATCH):
             part = pixels[start : start + _BATCH].astype(np.float32)
-            part -= 255 * MEAN
-            part /= 255 * STD
+            part -= self._mean
+            part /= self._std
             output = self._session(np.ascontiguousarray(part.transpose(0, 3, 1, 2)))
             rows[start : start + _BATCH] = output.reshape(len(output), -1)
         if not np.isfinite(rows).all():
@@ -136,13 +133,6 @@ def crops(image: Image, xyxy: NDArray[np.float32], height: int, width: int) -> N
     import cv2
 
     boxes = inside(image, xyxy)
-    empty = (boxes[:, 2:] <= boxes[:, :2]).any(axis=1) | ~np.isfinite(xyxy).all(axis=1)
-    if empty.any():
-        box = ", ".join(f"{value:g}" for value in xyxy[int(empty.argmax())])
-        raise SparsightError(
-            f"the box ({box}) has no pixel inside the {image.shape[1]}x{image.shape[0]} image: leave such "
-            "boxes out."
-        )
     out = np.empty((len(boxes), height, width, 3), np.uint8)
     for (x1, y1, x2, y2), crop in zip(boxes.tolist(), out, strict=True):
         # Averaging where it shrinks keeps fine stripes from turning into others.
@@ -157,11 +147,22 @@ def crops(image: Image, xyxy: NDArray[np.float32], height: int, width: int) -> N
 
 
 def inside(image: Image, xyxy: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Boxes (N, 4) in whole pixels, cut off at the image's border; zero where not finite."""
+    """Boxes (N, 4) in whole pixels, cut off at the image's border.
+
+    Raises:
+        SparsightError: a box is not finite, or has no pixel inside the image.
+    """
     height, width = image.shape[:2]
     whole = np.round(np.nan_to_num(xyxy, nan=0, posinf=0, neginf=0))
     limit = np.array([width, height, width, height], np.float32)
-    return np.clip(whole, 0, limit).astype(np.int64)
+    boxes = np.clip(whole, 0, limit).astype(np.int64)
+    empty = (boxes[:, 2:] <= boxes[:, :2]).any(axis=1) | ~np.isfinite(xyxy).all(axis=1)
+    if empty.any():
+        box = ", ".join(f"{value:g}" for value in xyxy[int(empty.argmax())])
+        raise SparsightError(
+            f"the box ({box}) has no pixel inside the {width}x{height} image: leave such boxes out."
+        )
+    return boxes
 
 
 def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -171,135 +172,39 @@ def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return scaled
 
 
-def rectified_mean(
-    scale: NDArray[Any], shift: NDArray[Any]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and mean square of max(0, N(shift, scale²)): what a ReLU gives after a batch norm in training.
-
-    A batch norm's output has, over the training set, mean ``shift`` and standard deviation |``scale``| in
-    each channel. If it is normal, its rectification has mean b Φ(b/s) + s φ(b/s) and mean square
-    (b² + s²) Φ(b/s) + b s φ(b/s).
-    """
-    from scipy.stats import norm
-
-    b = np.asarray(shift, np.float64)
-    s = np.maximum(np.abs(np.asarray(scale, np.float64)), 1e-12)
-    below, density = norm.cdf(b / s), norm.pdf(b / s)
-    return b * below + s * density, (b * b + s * s) * below + b * s * density
-
-
-def onnx_centre(path: Path) -> NDArray[np.float32] | None:
-    """The mean unit output over the training set, read off the file's last batch norm, without any data.
-
-    Args:
-        path: an ONNX network that ends in a batch norm and a ReLU.
-
-    Returns:
-        (D,) float32, or None where the network ends otherwise.
-    """
-    import onnx
-    from onnx import numpy_helper
-
-    graph: onnx.GraphProto = onnx.load(str(path)).graph
-    made_by = {name: node for node in graph.node for name in node.output}
-    last = made_by.get(graph.output[0].name)
-    norm = made_by.get(last.input[0]) if last is not None and last.op_type == "Relu" else None
-    if norm is None or norm.op_type != "BatchNormalization":
-        return None
-    known = {tensor.name: tensor for tensor in graph.initializer}
-    if norm.input[1] not in known or norm.input[2] not in known:
-        return None
-    return _centre(*(numpy_helper.to_array(known[norm.input[i]]) for i in (1, 2)))
-
-
-def _centre(scale: NDArray[np.float32], shift: NDArray[np.float32]) -> NDArray[np.float32]:
-    mean, square = rectified_mean(scale, shift)
-    centre: NDArray[np.float32] = (mean / np.sqrt(square.sum())).astype(np.float32)
-    return centre
-
-
-def _named(stem: str, path: Path) -> str:
-    return f"{stem}-{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
-
-
-def _osnet(device: str) -> NetworkEmbedder:
-    from sparsight import assets
-    from sparsight.nets import Session, build
-
-    try:
-        path = assets.path("osnet_x0_25_msmt17")
-    except SparsightError:
-        # The same weights as their authors give them out; the classifier of their training comes along.
-        path = assets.path("osnet_x0_25")
-        model = build("osnet_x0_25", weights="osnet_x0_25", num_classes=4101)
-        norm: Any = model.get_submodule("fc.1")
-        centre = _centre(norm.weight.detach().numpy(), norm.bias.detach().numpy())
-        return NetworkEmbedder(Session(model, device), _named("osnet_x0_25", path), 0.4, centre)
-    if device == "cpu" or (device == "auto" and not _has_nvidia_driver()):
-        session = Session(path, "cpu", input_shape=(3, HEIGHT, WIDTH))
-    else:
-        session = Session(build("osnet_x0_25", weights="osnet_x0_25_msmt17", num_classes=0), device)
-    return NetworkEmbedder(session, _named("osnet_x0_25", path), 0.4, onnx_centre(path))
-
-
-def _mobilenet(device: str) -> NetworkEmbedder:
-    from torch import nn
-
-    from sparsight import assets
-    from sparsight.nets import Session, build
-
-    model: Any = build("mobilenet_v2", weights="mobilenet_v2")
-    pooled = nn.Sequential(model.features, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
-    session = Session(pooled, device, input_shape=(3, HEIGHT, WIDTH))
-    return NetworkEmbedder(session, _named("mobilenet_v2", assets.path("mobilenet_v2")), 0.125)
-
-
-def _auto(device: str) -> NetworkEmbedder:
-    try:
-        return _osnet(device)
-    except SparsightError as error:
-        _log.warning(
-            "OSNet's weights cannot be had, so people are told apart by MobileNetV2's features, which see "
-            "clothes less well: %s",
-            error,
-        )
-        return _mobilenet(device)
-
-
-EMBEDDERS: dict[str, Callable[[str], NetworkEmbedder]] = {
-    "auto": _auto,
-    "osnet_x0_25": _osnet,
-    "mobilenet_v2": _mobilenet,
+EMBEDDERS: dict[str, str] = {
+    "auto": "sparsight.track.embed_networks:auto",
+    "osnet_x0_25": "sparsight.track.embed_networks:osnet_x0_25",
+    "osnet_x1_0": "sparsight.track.embed_networks:osnet_x1_0",
+    "osnet_ain_x1_0": "sparsight.track.embed_networks:osnet_ain_x1_0",
+    "mlfn": "sparsight.track.embed_networks:mlfn",
+    "mobilenet_v2": "sparsight.track.embed_networks:mobilenet_v2",
+    "facenet": "sparsight.track.embed_face:facenet",
+    "onnx": "sparsight.track.embed_networks:onnx_network",
 }
-"""Embedder name → function of the device."""
+"""Embedder name → "module:function"; the function takes the device, and the file where one may be named."""
 
 
 def build_embedder(name: str = "auto", device: str = "auto") -> Embedder:
     """The embedder called ``name``.
 
     Args:
-        name: ``osnet_x0_25`` (trained to tell people apart), ``mobilenet_v2`` (ImageNet's features), ``auto``
-            (the first whose weights can be had; if it is the second, it says so on standard error), or
-            ``onnx:PATH`` (a network from normalised RGB crops to vectors).
+        name: one of ``EMBEDDERS``: ``osnet_x0_25``, ``osnet_x1_0``, ``osnet_ain_x1_0`` and ``mlfn`` (trained
+            to tell people apart), ``mobilenet_v2`` (ImageNet's features), ``facenet`` (faces), or ``auto``
+            (OSNet x0.25, or MobileNetV2 where its weights cannot be had, which it says on standard error).
+            ``name:FILE`` fills the network with weights of one's own. ``onnx:FILE`` is any network from
+            crops to vectors, see :func:`sparsight.track.embed_networks.onnx_network` for its options.
         device: ``cpu``, ``cuda`` or ``auto``.
 
     Raises:
         SparsightError: unknown name, or weights that cannot be had or used.
     """
-    if name.startswith("onnx:"):
-        from sparsight.nets import Session
-
-        path = Path(name.removeprefix("onnx:"))
-        session = Session(path, device)
-        centre = onnx_centre(path)
-        return NetworkEmbedder(session, _named(path.stem, path), 0.28 if centre is None else 0.4, centre)
-    return lookup("embedder", name, EMBEDDERS)(device)
-
-
-def _has_nvidia_driver() -> bool:
-    """Whether asking PyTorch for a GPU can be worth the seconds that importing it takes."""
-    try:
-        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return False
-    return True
+    kind, _, file = name.partition(":")
+    builder = resolve(lookup("embedder", kind, EMBEDDERS))
+    takes_file = inspect.signature(builder).parameters.get("file")
+    if file and takes_file is None:
+        raise SparsightError(f"the embedder {kind} takes no file, but {file} is named: leave it out.")
+    if not file and takes_file is not None and takes_file.default is takes_file.empty:
+        raise SparsightError(f"the embedder {kind} needs a file: write {kind}:FILE.")
+    embedder: Embedder = builder(device, file) if file else builder(device)
+    return embedder
