@@ -53,7 +53,9 @@ class Table:
     @property
     def xyxy(self) -> NDArray[np.float64]:
         """(N, 4) boxes as left, top, right, bottom."""
-        return np.concatenate((self.xywh[:, :2], self.xywh[:, :2] + self.xywh[:, 2:]), axis=1)
+        boxes = self.xywh.copy()
+        boxes[:, 2:] += boxes[:, :2]
+        return boxes
 
     def where(self, row: int) -> str:
         """What to call a row in a message."""

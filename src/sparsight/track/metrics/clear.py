@@ -138,7 +138,7 @@ def _matches(pairs: Pairs, before: NDArray[np.intp]) -> NDArray[np.intp]:
         taker[row[again]] = -1
         taker[pairs.row[matched]] = pairs.column[matched]
         place = np.searchsorted(shown, stale, "right")
-        later = np.intersect1d(shown[place[place < len(shown)]], hard)
+        later = np.intersect1d(shown[place[place < len(shown)]], hard, assume_unique=True)
         doubted = pairs_of(later)
         stale = np.unique(frame[doubted[goes_on(doubted) != known[doubted]]])
     return taker

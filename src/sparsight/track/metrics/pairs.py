@@ -216,7 +216,10 @@ def _outwards(*sides: NDArray[np.float64]) -> list[NDArray[np.int16]]:
     scale = 65000 / max(high - low, 1e-9)
     rounded = []
     for xyxy in sides:
-        scaled = (xyxy.T - low) * scale - 32500
+        scaled = xyxy.T.copy()
+        scaled -= low
+        scaled *= scale
+        scaled -= 32500
         corners = np.empty((4, len(xyxy) + 1), np.int16)
         # A step further than needed: rounding errors of the scale cannot make up for it.
         corners[:2, :-1] = np.floor(scaled[:2]) - 1
