@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,16 @@ def test_forget_asks_first(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("show", "nobody"), ("name", "9", "Bert"), ("forget", "9", "--yes"), ("name", "1", "12")]
+    "arguments",
+    [
+        ("show", "nobody"),
+        ("name", "9", "Bert"),
+        ("forget", "9", "--yes"),
+        ("name", "1", "12"),
+        ("merge", "1", "1"),
+        ("split", "1", "1"),
+        ("split", "1", "77"),
+    ],
 )
 def test_mistakes_are_one_sentence(path: Path, arguments: tuple[str, ...]) -> None:
     result = run(path, *arguments)
@@ -90,7 +100,48 @@ def test_mistakes_are_one_sentence(path: Path, arguments: tuple[str, ...]) -> No
     assert "\n" not in str(result.exception)
 
 
-@pytest.mark.parametrize("arguments", [("list",), ("show", "1"), ("name", "1", "Bert"), ("forget", "1")])
+def test_merge_split_and_what_they_leave(path: Path) -> None:
+    with Gallery(path) as gallery:
+        gallery.store.rows("UPDATE tracklet SET first_seen = 200, last_seen = 260 WHERE person = 2")
+    assert run(path, "merge", "anna b", "2").output == "number 2 is now Anna B (number 1)\n"
+    assert "sight 2\t" in run(path, "show", "1").output
+    assert run(path, "split", "1", "2").output == "1 sights of Anna B are now those of person 3\n"
+    said = run(path, "corrections").output.splitlines()
+    assert said[0].endswith("merge by hand\tperson 2 is person 1")
+    assert said[1].endswith("split by hand\tperson 1 is person 3 in sights 2")
+    rows = json.loads(run(path, "corrections", "--json").output)
+    assert [(row["kind"], row["tracklets"]) for row in rows] == [("merge", [2]), ("split", [2])]
+
+
+def test_export_and_import(path: Path, tmp_path: Path) -> None:
+    file = tmp_path / "anna.zip"
+    assert "wrote 1 people" in run(path, "export", str(file), "Anna BB").output
+    assert "there already" in str(run(path, "export", str(file)).exception)
+    said = run(tmp_path / "new" / "other.sqlite", "import", str(file)).output
+    assert said == "number 2 of the file is Anna BB (number 1)\n"
+    assert "there is no file" in str(run(path, "import", str(tmp_path / "none.zip")).exception)
+
+
+def test_prune(path: Path) -> None:
+    assert run(path, "prune", "--keep-crops", "0").output == "dropped 2 pictures and 0 vectors\n"
+    assert run(path, "prune", "--keep-days", "1").output == "dropped 0 pictures and 8 vectors\n"
+    assert "nothing to prune" in str(run(path, "prune").exception)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("list",),
+        ("show", "1"),
+        ("name", "1", "Bert"),
+        ("forget", "1"),
+        ("merge", "1", "2"),
+        ("split", "1", "2"),
+        ("corrections",),
+        ("export", "people.zip"),
+        ("prune", "--keep-days", "1"),
+    ],
+)
 def test_a_missing_gallery_is_not_made(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     result = run(tmp_path / "none.sqlite", *arguments)
     assert "there is no gallery" in str(result.exception)

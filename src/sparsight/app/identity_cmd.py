@@ -11,7 +11,9 @@ import typer
 from sparsight.app.outputs import check_folder
 from sparsight.errors import SparsightError
 
-identity_app = typer.Typer(help="The people in a gallery: list, show, name, forget.", no_args_is_help=True)
+identity_app = typer.Typer(
+    help="The people in a gallery: who they are, and who is who.", no_args_is_help=True
+)
 
 GalleryFile = Annotated[
     Path, typer.Option("--gallery", "-g", help="The memory of people that watch wrote.", metavar="FILE")
@@ -72,7 +74,7 @@ def show(
     for sight in sights:
         decision = "new" if sight.distance is None else f"known again at distance {sight.distance:.3f}"
         span = f"{_moment(sight.first_seen)} to {_moment(sight.last_seen)}"
-        typer.echo(f"{span}\t{sight.camera}\t{sight.frames} frames\t{decision}")
+        typer.echo(f"sight {sight.id}\t{span}\t{sight.camera}\t{sight.frames} frames\t{decision}")
     if picture is not None:
         if thumbnail is None:
             raise SparsightError(f"there is no picture of {person.label} in {gallery}.")
@@ -114,6 +116,123 @@ def forget(
             )
         known.forget(person.id)
     typer.echo(f"forgot {person.label}; pictures and videos that watch wrote elsewhere are still there")
+
+
+@identity_app.command()
+def merge(
+    who: Who,
+    other: Annotated[str, typer.Argument(help="Who they are, too: a name or a number.", metavar="OTHER")],
+    gallery: GalleryFile = _DEFAULT,
+) -> None:
+    """Let OTHER be PERSON: all sights of both are PERSON's from now on."""
+    from sparsight.track import Gallery
+
+    with Gallery(gallery, create=False) as known:
+        one, two = known.find(who), known.find(other)
+        known.merge(one.id, two.id)
+        typer.echo(f"number {two.id} is now {known.person(one.id).label} (number {one.id})")
+
+
+@identity_app.command()
+def split(
+    who: Who,
+    sights: Annotated[
+        list[int], typer.Argument(help="Numbers of sights, as identity show lists them.", metavar="SIGHT...")
+    ],
+    gallery: GalleryFile = _DEFAULT,
+) -> None:
+    """Let some sights of PERSON be those of somebody new."""
+    from sparsight.track import Gallery
+
+    with Gallery(gallery, create=False) as known:
+        person = known.find(who)
+        made = known.split(person.id, sights)
+        typer.echo(f"{len(made.tracklets)} sights of {person.label} are now those of person {made.target}")
+
+
+@identity_app.command()
+def corrections(
+    gallery: GalleryFile = _DEFAULT,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs, with the sights concerned.")] = False,
+) -> None:
+    """Show who was merged and split, so that earlier results can be read rightly."""
+    import json
+    from dataclasses import asdict
+
+    from sparsight.track import Gallery
+
+    with Gallery(gallery, create=False) as known:
+        made = known.corrections()
+    if as_json:
+        typer.echo(json.dumps([asdict(one) for one in made], indent=2))
+        return
+    for one in made:
+        sights = " ".join(map(str, one.tracklets))
+        typer.echo(
+            f"{_moment(one.time)}\t{one.kind} {one.reason}\tperson {one.source} is person {one.target}"
+            + (f" in sights {sights}" if one.kind == "split" else "")
+        )
+
+
+@identity_app.command("export")
+def export_command(
+    file: Annotated[Path, typer.Argument(help="The file to write (a ZIP).", metavar="FILE")],
+    who: Annotated[
+        list[str] | None, typer.Argument(help="Names or numbers; by default everyone.", metavar="PERSON...")
+    ] = None,
+    gallery: GalleryFile = _DEFAULT,
+) -> None:
+    """Write people with all that is known of them into one file, to import elsewhere."""
+    from sparsight.track import Gallery
+    from sparsight.track.gallery_exchange import export_people
+
+    check_folder(file.parent, "FILE")
+    if file.exists():
+        raise SparsightError(f"{file} is there already: remove it first, or name another file.")
+    with Gallery(gallery, create=False) as known:
+        people = [known.find(one).id for one in who] if who else None
+        count = export_people(known, file, list(dict.fromkeys(people)) if people else None)
+    typer.echo(f"wrote {count} people to {file}, which only you can read")
+
+
+@identity_app.command("import")
+def import_command(
+    file: Annotated[Path, typer.Argument(help="What identity export wrote.", metavar="FILE")],
+    gallery: GalleryFile = _DEFAULT,
+) -> None:
+    """Take in people whom identity export wrote, under new numbers."""
+    from sparsight.track import Gallery
+    from sparsight.track.gallery_exchange import import_people
+
+    if not file.is_file():
+        raise SparsightError(f"there is no file {file}: name one that identity export wrote.")
+    check_folder(gallery.parent, "--gallery")
+    gallery.parent.mkdir(parents=True, exist_ok=True)
+    with Gallery(gallery) as known:
+        numbers = import_people(known, file)
+        for old, new in numbers.items():
+            typer.echo(f"number {old} of the file is {known.person(new).label} (number {new})")
+
+
+@identity_app.command()
+def prune(
+    gallery: GalleryFile = _DEFAULT,
+    keep_days: Annotated[
+        float | None,
+        typer.Option(min=0, help="Drop pictures and vectors older than so many days.", metavar="N"),
+    ] = None,
+    keep_crops: Annotated[
+        int | None, typer.Option(min=0, help="Keep so many pictures of each person.", metavar="N")
+    ] = None,
+) -> None:
+    """Drop old pictures and vectors; people, names and times stay."""
+    from sparsight.track import Gallery
+
+    if keep_days is None and keep_crops is None:
+        raise SparsightError("nothing to prune: say --keep-days N, --keep-crops N, or both.")
+    with Gallery(gallery, create=False) as known:
+        crops, vectors = known.prune(keep_days, keep_crops)
+    typer.echo(f"dropped {crops} pictures and {vectors} vectors")
 
 
 def _moment(seconds: float) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import json
+import time as clock_time
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,71 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsight.errors import SparsightError
-from sparsight.track.gallery_file import open_gallery, translated
+from sparsight.track.gallery_file import SqliteStore
 from sparsight.track.gallery_index import VectorIndex, most_redundant
+from sparsight.track.gallery_records import BY_HAND, MERGE, SPLIT, Correction, Person, Tracklet
+from sparsight.track.gallery_store import Store
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 MAX_VECTORS = 64
 """Vectors kept per person and embedder: what says least that others do not goes first."""
-
-_VECTOR = np.dtype("<f2")  # half precision moves a cosine by less than 0.001
-
-
-@dataclass(frozen=True)
-class Person:
-    """Somebody in the gallery.
-
-    Attributes:
-        id: their number, never given to anybody else.
-        name: the name they were given, or None.
-        first_seen, last_seen: unix seconds.
-        cameras: names of the cameras that saw them, in alphabetical order.
-        tracklets: number of times that they were followed.
-        frames: number of frames they were seen in.
-    """
-
-    id: int
-    name: str | None
-    first_seen: float
-    last_seen: float
-    cameras: tuple[str, ...]
-    tracklets: int
-    frames: int
-
-    @property
-    def label(self) -> str:
-        """The name, or ``person 7``."""
-        return self.name or f"person {self.id}"
-
-
-@dataclass(frozen=True)
-class Tracklet:
-    """One unbroken sight of a person.
-
-    Attributes:
-        id: row number in the gallery.
-        person: whose sight it is.
-        camera: name of the camera.
-        run: which run of the program saw it.
-        track: the tracker's number in that run.
-        first_seen, last_seen: unix seconds.
-        frames: number of frames.
-        distance: how far it was from the person it was taken for, or None for somebody new.
-        matched: row number of the tracklet of that person that looked most alike, or None.
-    """
-
-    id: int
-    person: int
-    camera: str
-    run: str
-    track: int
-    first_seen: float
-    last_seen: float
-    frames: int
-    distance: float | None
-    matched: int | None
+MAX_CROPS = 32
+"""Pictures kept per person: the best one, and the newest."""
 
 
 class Gallery:
@@ -97,13 +44,13 @@ class Gallery:
     """
 
     def __init__(self, path: str | Path, *, create: bool = True, timeout: float = 10.0) -> None:
-        self.path = Path(path)
-        if not create and not self.path.exists():
-            raise SparsightError(f"there is no gallery {self.path}: name the file with --gallery.")
-        self._connection = open_gallery(self.path, timeout)
+        if not create and not Path(path).exists():
+            raise SparsightError(f"there is no gallery {path}: name the file with --gallery.")
+        self.store: Store = SqliteStore(Path(path), timeout)
+        self.path = self.store.address
         self._depth = 0
         self._indexes: dict[str, VectorIndex] = {}
-        self._seen = (-1, -1)  # SQLite's counter of others' commits, and the generation
+        self._seen: tuple[object, int] = (None, -1)  # what others committed, and the generation
 
     def __enter__(self) -> Self:
         return self
@@ -113,36 +60,34 @@ class Gallery:
 
     def close(self) -> None:
         """Close the file; the gallery cannot be used afterwards. Closing twice does no harm."""
-        with translated(self.path):
-            self._connection.close()
+        with self.store.translated():
+            self.store.close()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """Everything written in the block is kept, or, if it raises, nothing. Blocks may be nested."""
-        with translated(self.path):
+        with self.store.translated():
             if self._depth == 0:
-                self._connection.execute("BEGIN IMMEDIATE")
+                self.store.begin()
             self._depth += 1
             try:
                 yield
             except BaseException:
                 self._depth -= 1
                 if self._depth == 0:
-                    # A full disk may have rolled back already.
-                    if self._connection.in_transaction:
-                        self._connection.execute("ROLLBACK")
+                    self.store.rollback()
                     self._forget_indexes()
                 raise
             self._depth -= 1
             if self._depth == 0:
-                self._connection.execute("COMMIT")
+                self.store.commit()
 
     # What was seen
 
     def add_person(self, time: float, name: str | None = None) -> int:
         """Somebody new, first seen at ``time`` (unix seconds). Returns their number."""
         with self.transaction():
-            person = self._insert("INSERT INTO person (created) VALUES (?)", time)
+            person = self.store.insert("INSERT INTO person (created) VALUES (?)", (time,))
             if name is not None:
                 self.rename(person, name)
             return person
@@ -159,27 +104,32 @@ class Gallery:
         frames: int,
         distance: float | None = None,
         matched: int | None = None,
+        clock: str | None = None,
     ) -> int:
-        """A new sight of ``person``; arguments as in :class:`Tracklet`. Returns its row number.
+        """A new sight of ``person``; arguments as in :class:`~sparsight.track.gallery_records.Tracklet`.
+
+        By default the run has a clock of its own. Returns the row number.
 
         Raises:
             SparsightError: there is no such person (any more).
         """
         with self.transaction():
             self._require(person)
-            self._connection.execute("INSERT OR IGNORE INTO camera (name) VALUES (?)", (camera,))
-            return self._insert(
+            self.store.rows("INSERT INTO camera (name) VALUES (?) ON CONFLICT (name) DO NOTHING", (camera,))
+            ((place,),) = self.store.rows("SELECT id FROM camera WHERE name = ?", (camera,))
+            return self.store.insert(
                 "INSERT INTO tracklet "
-                "(person, camera, run, track, first_seen, last_seen, frames, distance, matched) "
-                "SELECT ?, id, ?, ?, ?, ?, ?, ?, ? FROM camera WHERE name = ?",
-                person, run, track, first_seen, last_seen, frames, distance, matched, camera,
-            )  # fmt: skip
+                "(person, camera, run, track, first_seen, last_seen, frames, distance, matched, clock) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (person, place, run, track, first_seen, last_seen, frames, distance, matched, clock or run),
+            )
 
     def saw(self, rows: Iterable[tuple[int, float, int]]) -> None:
         """Lengthen tracklets: (row number, last seen in unix seconds, frames) of each that is still there."""
         with self.transaction():
-            self._connection.executemany(
-                "UPDATE tracklet SET last_seen = ?2, frames = ?3 WHERE id = ?1", list(rows)
+            self.store.many(
+                "UPDATE tracklet SET last_seen = ?, frames = ? WHERE id = ?",
+                [(last, frames, tracklet) for tracklet, last, frames in rows],
             )
 
     def set_embeddings(
@@ -204,35 +154,39 @@ class Gallery:
         """
         with self.transaction():
             index = self._index(model, vectors.shape[1])
-            found = self._connection.execute(
-                "SELECT person FROM tracklet WHERE id = ?", (tracklet,)
-            ).fetchone()
-            if found is None:
+            found = self.store.rows("SELECT person FROM tracklet WHERE id = ?", (tracklet,))
+            if not found:
                 return
             number = self._model(model, vectors.shape[1])
             self._remove(
                 index,
-                self._connection.execute(
+                self.store.rows(
                     "SELECT id FROM embedding WHERE tracklet = ? AND model = ?", (tracklet, number)
-                ).fetchall(),
+                ),
             )
-            stored = vectors.astype(_VECTOR)
-            rows = zip(quality.tolist(), time.tolist(), stored, strict=True)
-            self._connection.executemany(
+            rows = zip(quality.tolist(), time.tolist(), vectors, strict=True)
+            self.store.many(
                 "INSERT INTO embedding (tracklet, model, quality, time, vector) VALUES (?, ?, ?, ?, ?)",
-                [(tracklet, number, q, t, vector.tobytes()) for q, t, vector in rows],
+                [(tracklet, number, q, t, self.store.pack(vector)) for q, t, vector in rows],
             )
             self._append(model, index)
-            self._thin(index, found[0], number)
+            self._thin(model, index, found[0][0])
 
     def set_crop(self, tracklet: int, jpeg: bytes, quality: float) -> None:
-        """Let a JPEG picture stand for a tracklet; nothing happens if the tracklet is gone."""
+        """Let a JPEG picture stand for a tracklet; nothing happens if the tracklet is gone.
+
+        Of each person the best picture is kept, and of the others the newest, ``MAX_CROPS`` in all.
+        """
         with self.transaction():
-            self._connection.execute(
-                "INSERT OR REPLACE INTO crop (tracklet, jpeg, quality) "
-                "SELECT id, ?, ? FROM tracklet WHERE id = ?",
-                (jpeg, quality, tracklet),
+            found = self.store.rows("SELECT person FROM tracklet WHERE id = ?", (tracklet,))
+            if not found:
+                return
+            self.store.rows(
+                "INSERT INTO crop (tracklet, jpeg, quality) VALUES (?, ?, ?) "
+                "ON CONFLICT (tracklet) DO UPDATE SET jpeg = excluded.jpeg, quality = excluded.quality",
+                (tracklet, jpeg, quality),
             )
+            self._thin_crops(found[0][0], MAX_CROPS)
 
     # Who is it?
 
@@ -248,12 +202,12 @@ class Gallery:
         Raises:
             SparsightError: vectors of that embedder have another length.
         """
-        with translated(self.path):
+        with self.store.translated():
             return self._index(model, queries.shape[1]).distances(queries)
 
     def most_alike(self, model: str, query: NDArray[np.float32], person: int) -> int | None:
         """Row number of the tracklet of ``person`` with the vector nearest to ``query`` (D,), if any."""
-        with translated(self.path):
+        with self.store.translated():
             row = self._index(model, len(query)).nearest(query, person)
         found = self._rows("SELECT tracklet FROM embedding WHERE id = ?", row)
         return int(found[0][0]) if found else None
@@ -281,7 +235,7 @@ class Gallery:
         Raises:
             SparsightError: there is none.
         """
-        found = self._people("WHERE person.name = ?", who)
+        found = self._people("WHERE lower(person.name) = lower(?)", who)
         if not found and who.isascii() and who.isdecimal() and len(who) < 19:
             found = self._people("WHERE person.id = ?", int(who))
         if not found:
@@ -315,7 +269,7 @@ class Gallery:
     def remove_tracklet(self, tracklet: int) -> None:
         """Take back a sight, with its vectors and picture; nothing happens if it is gone already."""
         with self.transaction():
-            self._connection.execute("DELETE FROM tracklet WHERE id = ?", (tracklet,))
+            self.store.rows("DELETE FROM tracklet WHERE id = ?", (tracklet,))
             self._bump()
             self._forget_indexes()
 
@@ -331,13 +285,11 @@ class Gallery:
                 raise SparsightError(f"{name!r} is no name: give one with a letter in it, on one line.")
         with self.transaction():
             self._require(person)
-            try:
-                self._connection.execute("UPDATE person SET name = ? WHERE id = ?", (name, person))
-            except sqlite3.IntegrityError:
-                other = self.find(str(name))
-                raise SparsightError(
-                    f"person {other.id} is called {other.name} already: choose another name."
-                ) from None
+            for other, called in self.store.rows(
+                "SELECT id, name FROM person WHERE lower(name) = lower(?) AND id <> ?", (name, person)
+            ):
+                raise SparsightError(f"person {other} is called {called} already: choose another name.")
+            self.store.rows("UPDATE person SET name = ? WHERE id = ?", (name, person))
 
     def forget(self, person: int) -> None:
         """Remove a person with every tracklet, embedding and picture, and wipe what they took up in the file.
@@ -348,38 +300,152 @@ class Gallery:
         """
         with self.transaction():
             self._require(person)
-            self._connection.execute("DELETE FROM person WHERE id = ?", (person,))
+            self.store.rows("DELETE FROM person WHERE id = ?", (person,))
+            self.store.rows("DELETE FROM correction WHERE source = ? OR target = ?", (person, person))
             self._bump()
             self._forget_indexes()
-        with translated(self.path):
-            self._connection.execute("VACUUM")
-            busy = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-        if busy:
+        self._shred(f"person {person} is forgotten")
+
+    def merge(self, target: int, source: int, reason: str = BY_HAND) -> Correction:
+        """Let all sights of ``source`` be sights of ``target``; nobody is ``source`` any more.
+
+        ``target`` keeps its name, or takes that of ``source`` if it has none.
+
+        Raises:
+            SparsightError: there is no such person, they are one already, or one camera saw both at once.
+        """
+        with self.transaction():
+            one, other = self.person(target), self.person(source)
+            if target == source:
+                raise SparsightError(f"person {target} cannot be merged with themselves: name two people.")
+            moved = self.tracklets(source)
+            both = seen_together(self.tracklets(target), moved)
+            if both is not None:
+                raise SparsightError(
+                    f"{one.label} and {other.label} were seen at once (sights {both[0]} and {both[1]}), so "
+                    "they are two people: split off the sight that is wrong first."
+                )
+            self._hand_over(moved, target)
+            self.store.rows("DELETE FROM person WHERE id = ?", (source,))
+            if one.name is None and other.name is not None:
+                self.rename(target, other.name)
+            return self._correct(MERGE, source, target, reason, moved)
+
+    def split(self, person: int, tracklets: Sequence[int], reason: str = BY_HAND) -> Correction:
+        """Let some sights of ``person``, by their row numbers, be those of somebody new (the ``target``).
+
+        Raises:
+            SparsightError: there is no such person, a sight is not theirs, or none or all of them are given.
+        """
+        with self.transaction():
+            self._require(person)
+            every = self.tracklets(person)
+            wanted = set(tracklets)
+            moved = [one for one in every if one.id in wanted]
+            foreign = wanted - {one.id for one in moved}
+            if foreign:
+                raise SparsightError(
+                    f"sight {min(foreign)} is not one of person {person}: sparsight identity show lists "
+                    "theirs."
+                )
+            if not 0 < len(moved) < len(every):
+                raise SparsightError(
+                    f"{len(moved)} of the {len(every)} sights of person {person} cannot be split off: name "
+                    "some, and leave some."
+                )
+            target = self.add_person(min(one.first_seen for one in moved))
+            self._hand_over(moved, target)
+            return self._correct(SPLIT, person, target, reason, moved)
+
+    def corrections(self, after: int = 0) -> list[Correction]:
+        """Every merge and split with a number above ``after``, in order."""
+        rows = self._rows(
+            "SELECT id, time, kind, source, target, reason, tracklets FROM correction "
+            "WHERE id > ? ORDER BY id",
+            after,
+        )
+        return [
+            Correction(number, time, kind, source, target, reason, tuple(json.loads(moved)))
+            for number, time, kind, source, target, reason, moved in rows
+        ]
+
+    def prune(self, keep_days: float | None = None, keep_crops: int | None = None) -> tuple[int, int]:
+        """Drop pictures and vectors, and wipe what they took up in the file; people and sights stay.
+
+        Args:
+            keep_days: drop those of sights that ended, and vectors that were made, more days ago.
+            keep_crops: keep so many pictures of each person: the best one, and the newest.
+
+        Returns:
+            Number of pictures and of vectors that went.
+
+        Raises:
+            SparsightError: a number is negative; or all is done, but another process is reading the gallery.
+        """
+        if (keep_days is not None and not keep_days >= 0) or (keep_crops is not None and keep_crops < 0):
             raise SparsightError(
-                f"person {person} is forgotten, but another process is reading {self.path} and bytes of them "
-                "may linger in its log: they go when that process ends."
+                f"cannot keep {keep_days} days and {keep_crops} pictures: give 0 or more of each."
             )
+        crops = vectors = 0
+        with self.transaction():
+            if keep_days is not None:
+                before = clock_time.time() - 86400 * keep_days
+                rows = self.store.rows(
+                    "SELECT tracklet FROM crop JOIN tracklet ON tracklet.id = crop.tracklet "
+                    "WHERE last_seen < ?",
+                    (before,),
+                )
+                self.store.many("DELETE FROM crop WHERE tracklet = ?", rows)
+                ((vectors,),) = self.store.rows("SELECT count(*) FROM embedding WHERE time < ?", (before,))
+                self.store.rows("DELETE FROM embedding WHERE time < ?", (before,))
+                crops += len(rows)
+                self._bump()
+                self._forget_indexes()
+            if keep_crops is not None:
+                crops += sum(self._thin_crops(one.id, keep_crops) for one in self.people())
+        self._shred(f"{crops} pictures and {vectors} vectors are gone")
+        return crops, int(vectors)
+
+    def _hand_over(self, tracklets: Sequence[Tracklet], person: int) -> None:
+        self.store.many(
+            "UPDATE tracklet SET person = ? WHERE id = ?", [(person, one.id) for one in tracklets]
+        )
+        self._bump()
+        self._forget_indexes()
+        for model, dimension in self.store.rows("SELECT name, dimension FROM model"):
+            self._thin(model, self._index(model, dimension), person)
+        self._thin_crops(person, MAX_CROPS)
+
+    def _correct(
+        self, kind: str, source: int, target: int, reason: str, tracklets: Sequence[Tracklet]
+    ) -> Correction:
+        moved = tuple(one.id for one in tracklets)
+        now = clock_time.time()
+        number = self.store.insert(
+            "INSERT INTO correction (time, kind, source, target, reason, tracklets) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            (now, kind, source, target, reason, json.dumps(moved)),
+        )
+        return Correction(number, now, kind, source, target, reason, moved)
 
     # In memory
 
     def _index(self, model: str, dimension: int) -> VectorIndex:
         """The vectors of ``model``, as they are in the file now."""
         # The counter changes when another connection commits, the generation when vectors were taken away.
-        (commits,) = self._connection.execute("PRAGMA data_version").fetchone()
+        commits = self.store.others()
         if commits != self._seen[0]:
-            (generation,) = self._connection.execute("SELECT number FROM generation").fetchone()
+            ((generation,),) = self.store.rows("SELECT number FROM generation")
             if generation != self._seen[1]:
                 self._indexes.clear()
             self._seen = commits, generation
             for name, index in self._indexes.items():
                 self._append(name, index)
         if model not in self._indexes:
-            known = self._connection.execute(
-                "SELECT dimension FROM model WHERE name = ?", (model,)
-            ).fetchone()
-            if known is not None and known[0] != dimension:
+            known = self.store.rows("SELECT dimension FROM model WHERE name = ?", (model,))
+            if known and known[0][0] != dimension:
                 raise SparsightError(
-                    f"{self.path} holds vectors of {model} with {known[0]} numbers, not {dimension}: "
+                    f"{self.path} holds vectors of {model} with {known[0][0]} numbers, not {dimension}: "
                     "give the other network another name."
                 )
             index = VectorIndex(dimension)
@@ -389,33 +455,40 @@ class Gallery:
 
     def _append(self, model: str, index: VectorIndex) -> None:
         """Take in the vectors that were written since the last time."""
-        rows = self._connection.execute(
-            "SELECT embedding.id, person, vector FROM embedding "
+        rows = self.store.rows(
+            f"SELECT embedding.id, person, {self.store.vector} FROM embedding "
             "JOIN tracklet ON tracklet.id = tracklet JOIN model ON model.id = model "
             "WHERE model.name = ? AND embedding.id > ? ORDER BY embedding.id",
             (model, index.last),
-        ).fetchall()
-        if not rows:
-            return
-        numbers, person, blobs = zip(*rows, strict=True)
-        raw = b"".join(blobs)
-        if {len(blob) for blob in blobs} != {index.dimension * _VECTOR.itemsize}:
+        )
+        if rows:
+            numbers, person, blobs = zip(*rows, strict=True)
+            index.extend(np.array(numbers), np.array(person), self.unpacked(blobs, index.dimension))
+
+    def unpacked(self, blobs: Sequence[bytes], dimension: int) -> NDArray[np.float32]:
+        """Vectors (N, ``dimension``) as they were read from the table ``embedding``.
+
+        Raises:
+            SparsightError: they have another length, or are not finite.
+        """
+        vectors = self.store.unpack(blobs, dimension)
+        if vectors is None:
             raise SparsightError(f"the gallery {self.path} is damaged (vectors of the wrong length).")
-        vectors = np.frombuffer(raw, _VECTOR).reshape(len(rows), -1).astype(np.float32)
         if not np.isfinite(vectors).all():
             raise SparsightError(f"the gallery {self.path} is damaged (vectors that are not finite).")
-        index.extend(np.array(numbers), np.array(person), vectors)
+        return vectors
 
-    def _thin(self, index: VectorIndex, person: int, model: int) -> None:
+    def _thin(self, model: str, index: VectorIndex, person: int) -> None:
         """Keep a person's vectors at ``MAX_VECTORS``, as different from one another as can be."""
-        rows = self._connection.execute(
-            "SELECT embedding.id, vector, quality FROM embedding JOIN tracklet ON tracklet.id = tracklet "
-            "WHERE person = ? AND model = ? ORDER BY embedding.id",
+        rows = self.store.rows(
+            f"SELECT embedding.id, {self.store.vector}, quality FROM embedding "
+            "JOIN tracklet ON tracklet.id = tracklet JOIN model ON model.id = model "
+            "WHERE person = ? AND model.name = ? ORDER BY embedding.id",
             (person, model),
-        ).fetchall()
+        )
         if len(rows) <= MAX_VECTORS:
             return
-        vectors = np.stack([np.frombuffer(row[1], _VECTOR) for row in rows]).astype(np.float32)
+        vectors = self.unpacked([row[1] for row in rows], index.dimension)
         quality = np.array([row[2] for row in rows], np.float32)
         kept = np.arange(len(rows))
         while len(kept) > MAX_VECTORS:
@@ -423,54 +496,73 @@ class Gallery:
         gone = set(range(len(rows))) - set(kept.tolist())
         self._remove(index, [rows[i][:1] for i in sorted(gone)])
 
+    def _thin_crops(self, person: int, most: int) -> int:
+        """Keep a person's best picture and the newest others, ``most`` in all. Returns how many went."""
+        rows = self.store.rows(
+            "SELECT tracklet, quality FROM crop JOIN tracklet ON tracklet.id = crop.tracklet "
+            "WHERE person = ? ORDER BY last_seen, tracklet.id",
+            (person,),
+        )
+        if len(rows) <= most:
+            return 0
+        best = max(rows, key=lambda row: row[1])
+        gone = [row[:1] for row in rows if row is not best][: len(rows) - most] if most else rows
+        self.store.many("DELETE FROM crop WHERE tracklet = ?", [row[:1] for row in gone])
+        return len(gone)
+
     def _remove(self, index: VectorIndex, rows: list[tuple[int]]) -> None:
         """Delete vectors by their rows, each ``(number,)``, here and in the file."""
         if rows:
-            self._connection.executemany("DELETE FROM embedding WHERE id = ?", rows)
+            self.store.many("DELETE FROM embedding WHERE id = ?", rows)
             self._bump()
             index.drop(np.array(rows)[:, 0])
 
     def _bump(self) -> None:
-        self._connection.execute("UPDATE generation SET number = number + 1")
-        (generation,) = self._connection.execute("SELECT number FROM generation").fetchone()
+        self.store.rows("UPDATE generation SET number = number + 1")
+        ((generation,),) = self.store.rows("SELECT number FROM generation")
         # Our own indexes follow what we write; only others have to read afresh.
         self._seen = self._seen[0], generation
 
     def _forget_indexes(self) -> None:
         self._indexes.clear()
-        self._seen = (-1, -1)
+        self._seen = (None, -1)
+
+    def _shred(self, done: str) -> None:
+        with self.store.translated():
+            clean = self.store.shred()
+        if not clean:
+            raise SparsightError(
+                f"{done}, but another process is reading {self.path} and bytes of what is gone may linger in "
+                "its log: they go when that process ends."
+            )
 
     # SQL
 
     def _rows(self, sql: str, *values: object) -> list[Any]:
-        with translated(self.path):
-            return self._connection.execute(sql, values).fetchall()
-
-    def _insert(self, sql: str, *values: object) -> int:
-        row = self._connection.execute(sql, values).lastrowid
-        assert row is not None
-        return row
+        with self.store.translated():
+            return self.store.rows(sql, values)
 
     def _model(self, name: str, dimension: int) -> int:
-        self._connection.execute(
-            "INSERT OR IGNORE INTO model (name, dimension) VALUES (?, ?)", (name, dimension)
+        self.store.rows(
+            "INSERT INTO model (name, dimension) VALUES (?, ?) ON CONFLICT (name) DO NOTHING",
+            (name, dimension),
         )
-        (number,) = self._connection.execute("SELECT id FROM model WHERE name = ?", (name,)).fetchone()
+        ((number,),) = self.store.rows("SELECT id FROM model WHERE name = ?", (name,))
         return int(number)
 
     def _require(self, person: int) -> None:
-        if self._connection.execute("SELECT 1 FROM person WHERE id = ?", (person,)).fetchone() is None:
+        if not self.store.rows("SELECT 1 FROM person WHERE id = ?", (person,)):
             raise SparsightError(self._nobody(str(person)))
 
     def _nobody(self, who: str) -> str:
         return f"nobody in {self.path} is called {who!r}: sparsight identity list shows who is there."
 
-    def _tracklets(self, where: str, value: object) -> list[Tracklet]:
+    def _tracklets(self, where: str, *values: object) -> list[Tracklet]:
         rows = self._rows(
             "SELECT tracklet.id, person, camera.name, run, track, first_seen, last_seen, frames, distance, "
-            f"matched FROM tracklet JOIN camera ON camera.id = tracklet.camera {where} "
+            f"matched, clock FROM tracklet JOIN camera ON camera.id = tracklet.camera {where} "
             "ORDER BY first_seen, tracklet.id",
-            value,
+            *values,
         )
         return [Tracklet(*row) for row in rows]
 
@@ -484,11 +576,28 @@ class Gallery:
         )
         cameras: dict[int, list[str]] = {}
         for person, camera in self._rows(
-            "SELECT DISTINCT person, name FROM tracklet JOIN camera ON camera.id = tracklet.camera "
-            "ORDER BY name"
+            "SELECT DISTINCT person, name FROM tracklet JOIN camera ON camera.id = tracklet.camera"
         ):
             cameras.setdefault(person, []).append(camera)
         return [
-            Person(number, name, first, last, tuple(cameras.get(number, ())), tracklets, frames)
+            Person(number, name, first, last, tuple(sorted(cameras.get(number, ()))), tracklets, int(frames))
             for number, name, first, last, tracklets, frames in rows
         ]
+
+
+def seen_together(some: Sequence[Tracklet], others: Sequence[Tracklet]) -> tuple[int, int] | None:
+    """Row numbers of a pair of sights, one of each, that one camera had at once; None if there is none."""
+    if not some or not others:
+        return None
+
+    def columns(sights: Sequence[Tracklet]) -> tuple[NDArray[np.float64], ...]:
+        return tuple(np.array([getattr(s, name) for s in sights]) for name in ("first_seen", "last_seen"))
+
+    places = {key: n for n, key in enumerate({(s.clock, s.camera) for s in (*some, *others)})}
+    place = [np.array([places[s.clock, s.camera] for s in sights]) for sights in (some, others)]
+    (first, last), (begin, end) = columns(some), columns(others)
+    both = (first[:, None] < end) & (begin < last[:, None]) & (place[0][:, None] == place[1])
+    if not both.any():
+        return None
+    row, column = np.argwhere(both)[0]
+    return some[row].id, others[column].id

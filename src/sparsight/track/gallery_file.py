@@ -11,10 +11,15 @@ import contextlib
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sparsight.errors import SparsightError
+from sparsight.track.gallery_store import HALF
 
 APPLICATION_ID = 0x53505347
 """``SPSG`` in the file's header (bytes 68 to 72): https://www.sqlite.org/fileformat.html."""
@@ -62,6 +67,28 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE generation (number INTEGER NOT NULL)",
         "INSERT INTO generation VALUES (0)",
     ),
+    (
+        # The numbers are kept though the people may be gone; forgetting somebody removes what names them.
+        """CREATE TABLE correction (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            time REAL NOT NULL,
+            kind TEXT NOT NULL,
+            source INTEGER NOT NULL,
+            target INTEGER NOT NULL,
+            reason TEXT NOT NULL,
+            tracklets TEXT NOT NULL
+        )""",
+        # Until now nobody knew which runs shared a clock.
+        "ALTER TABLE tracklet ADD COLUMN clock TEXT NOT NULL DEFAULT ''",
+        "UPDATE tracklet SET clock = run",
+        "CREATE INDEX tracklet_of_clock ON tracklet (clock, last_seen)",
+        """CREATE TABLE travel (
+            origin TEXT NOT NULL,
+            destination TEXT NOT NULL,
+            seconds REAL,
+            PRIMARY KEY (origin, destination)
+        )""",
+    ),
 )
 """Each entry takes a gallery from one ``user_version`` to the next, statement by statement."""
 
@@ -99,13 +126,84 @@ def open_gallery(path: Path, timeout: float) -> sqlite3.Connection:
         return connection
 
 
+class SqliteStore:
+    """A gallery in a file; see :class:`sparsight.track.gallery_store.Store`.
+
+    Args:
+        path: the file, made if there is none; its folder must exist.
+        timeout: seconds to wait for another process to finish writing.
+
+    Raises:
+        SparsightError: the file is no gallery, damaged, or made by a later version; it is left as it was.
+    """
+
+    vector = "embedding.vector"
+
+    def __init__(self, path: Path, timeout: float) -> None:
+        self.address: Path | str = path
+        self._path = path
+        self.connection = open_gallery(path, timeout)
+
+    def rows(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
+        """Run a statement; the rows that it gives."""
+        return self.connection.execute(sql, tuple(values)).fetchall()
+
+    def many(self, sql: str, values: Iterable[Sequence[object]]) -> None:
+        """Run a statement once per row of values."""
+        self.connection.executemany(sql, values)
+
+    def insert(self, sql: str, values: Sequence[object]) -> int:
+        """Run an ``INSERT``; the number of the new row."""
+        row = self.connection.execute(sql, tuple(values)).lastrowid
+        assert row is not None
+        return row
+
+    def begin(self) -> None:
+        """Begin a transaction that nobody else can write beside."""
+        self.connection.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """Keep what was written."""
+        self.connection.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """Undo what was written."""
+        if self.connection.in_transaction:  # a full disk may have rolled back already
+            self.connection.execute("ROLLBACK")
+
+    def others(self) -> object:
+        """Something that is different once another connection has committed."""
+        return self.connection.execute("PRAGMA data_version").fetchone()[0]
+
+    def pack(self, vector: NDArray[np.float32]) -> object:
+        """A vector (D,) as the value of a column."""
+        return vector.astype(HALF).tobytes()
+
+    def unpack(self, blobs: Sequence[bytes], dimension: int) -> NDArray[np.float32] | None:
+        """Vectors (N, ``dimension``) from N rows, or None if one has another length."""
+        if any(len(blob) != dimension * HALF.itemsize for blob in blobs):
+            return None
+        return np.frombuffer(b"".join(blobs), HALF).reshape(len(blobs), dimension).astype(np.float32)
+
+    def shred(self) -> bool:
+        """Rebuild the file without what was deleted, and empty its log; False if somebody is reading it."""
+        self.connection.execute("VACUUM")
+        return not self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+
+    def translated(self) -> contextlib.AbstractContextManager[None]:
+        """Turn what SQLite says in the block into one sentence."""
+        return translated(self._path)
+
+    def close(self) -> None:
+        """End the connection; closing twice does no harm."""
+        self.connection.close()
+
+
 @contextlib.contextmanager
 def translated(path: Path) -> Iterator[None]:
     """Turn what SQLite or the system says about ``path`` into one sentence."""
     try:
         yield
-    except sqlite3.IntegrityError:
-        raise
     except sqlite3.OperationalError as error:
         text = str(error)
         if "locked" in text or "busy" in text:

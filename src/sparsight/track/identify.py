@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from sparsight.errors import SparsightError
 from sparsight.track.embed import Embedder, crops
 from sparsight.track.evidence import CROPS, Evidence, crop_quality
-from sparsight.track.gallery import Gallery, Tracklet
+from sparsight.track.gallery import Gallery
+from sparsight.track.gallery_records import Tracklet
 from sparsight.track.types import Image, Tracks
 
 UNKNOWN = -1
