@@ -122,8 +122,8 @@ def _touching(a: Floats, b: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]
 
 def valid(xyxy: Floats) -> NDArray[np.bool_]:
     """Which boxes (N, 4) are finite and end no earlier than they start: (N,)."""
-    flags: NDArray[np.bool_] = np.isfinite(xyxy).all(axis=1)
-    flags &= (xyxy[:, 2:] >= xyxy[:, :2]).all(axis=1)
+    ordered = xyxy[:, 2:] >= xyxy[:, :2]
+    flags: NDArray[np.bool_] = np.logical_and(np.isfinite(xyxy).all(axis=1), ordered.all(axis=1))
     return flags
 
 

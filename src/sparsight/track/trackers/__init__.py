@@ -12,8 +12,10 @@ from sparsight.track.types import Detections, Image, Tracks
 TRACKERS: dict[str, str] = {
     "sort": "sparsight.track.trackers.sort:Sort",
     "centroid": "sparsight.track.trackers.centroid:Centroid",
+    "deepsort": "sparsight.track.trackers.deepsort:DeepSort",
     "bytetrack": "sparsight.track.trackers.bytetrack:ByteTrack",
     "ocsort": "sparsight.track.trackers.ocsort:OCSort",
+    "botsort": "sparsight.track.trackers.botsort:BotSort",
 }
 """Tracker name → "module:class". The class takes the tracker's parameters as keyword arguments."""
 

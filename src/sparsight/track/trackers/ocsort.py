@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sparsight.track import boxes, kalman
 from sparsight.track.trackers.base import BaseTracker, candidates, same_class
-from sparsight.track.trackers.core import Rows, check_range
+from sparsight.track.trackers.core import Arrays, Rows, check_range
 from sparsight.track.trackers.stages import Stages
 from sparsight.track.types import Detections, Image, Tracks
 
@@ -53,7 +53,7 @@ class OCSort(BaseTracker):
         check_range("iou", iou, 0, 1, below=True)
         check_range("momentum", momentum, 0)
         check_range("span", span, 1, 100)
-        more: dict[str, NDArray[Any]] = {
+        more: Arrays = {
             # As the filter was when the track was seen last, for the re-update.
             "seen_state": np.zeros((0, 5, 4)),
             "seen_xyxy": np.zeros((0, 4), np.float32),
@@ -80,7 +80,7 @@ class OCSort(BaseTracker):
 
         rows, taken, overlap = candidates(tracks, expected, detections, self._iou)
         found = Stages(len(tracks), len(detections))
-        gain = overlap.astype(np.float64)
+        gain: NDArray[np.floating[Any]] = overlap.astype(np.float64)
         if self._momentum:
             turn = angle(more["heading"][rows], centre[taken] - before[rows])
             gain += self._momentum * (0.5 - turn / np.pi) * detections.score[taken]
@@ -137,7 +137,7 @@ class OCSort(BaseTracker):
         first = np.full((len(born), self._span, 3), -np.inf)
         first[:, :, :2] = centre[born, None]
         first[:, 0, 2] = now
-        new = {
+        new: Arrays = {
             "seen_state": np.zeros((len(born), 5, 4)),
             "seen_xyxy": detections.xyxy[born],
             "path": first,
