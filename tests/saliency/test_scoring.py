@@ -486,6 +486,25 @@ class TestProcesses:
         with pytest.raises(SparsightError, match=r"^[^\n]*no map for the image b[^\n]*$"):
             scores(data, model, jobs=2)
 
+    def test_a_process_that_is_ended_from_outside(
+        self, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import multiprocessing
+
+        from sparsight.saliency import scoring_parts
+
+        monkeypatch.setattr(scoring_parts, "CHUNK", 1)
+
+        def strike(done: int, total: int) -> None:
+            if done:
+                for process in multiprocessing.active_children():
+                    process.kill()
+
+        with pytest.raises(SparsightError, match="ended from outside"):
+            scores(data, "random", metrics="all", jobs=2, out=tmp_path / "out", progress=strike)
+        assert multiprocessing.active_children() == []
+        assert len(scores(data, "random", metrics="all", out=tmp_path / "out").table) == 6
+
 
 def test_without_pandas(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys

@@ -17,7 +17,7 @@ SETTINGS, PARTS, SCORES, SUMMARY = "settings.json", "parts", "scores.parquet", "
 
 KEYS = ("dataset", "image", "model", "prior")
 
-CHUNK = 20
+CHUNK = 10
 """Images in a file: what a kill loses at most, for each process."""
 
 

@@ -125,8 +125,8 @@ def score_chunks(work: Work, chunks: Sequence[Chunk], jobs: int, step: Callable[
             pipe.send(waiting.pop())
         busy = set(pipes)
         while busy:
-            for pipe in connection.wait(list(busy)):
-                assert isinstance(pipe, connection.Connection)
+            ready: list[Any] = connection.wait(list(busy))
+            for pipe in ready:
                 try:
                     kind, value = pipe.recv()
                 except (EOFError, OSError):
