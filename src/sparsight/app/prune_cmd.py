@@ -278,7 +278,7 @@ def profile(
     """Count a network's parameters and multiply-accumulates, and time it."""
     from sparsight import nets, prune
     from sparsight.prune import saved
-    from sparsight.prune.spelling import spelled
+    from sparsight.spelling import spelled
 
     sizes = tuple(batch) if batch else (1, 64)
     if model.endswith(".onnx"):

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from sparsight.errors import SparsightError
-from sparsight.prune.spelling import spelled
 from sparsight.registry import lookup
+from sparsight.spelling import spelled
 
 AXES = "gocdhw"
 """A weight of any layer, seen with six axes: groups, filters and inputs of a group, kernel depth, height,

@@ -21,7 +21,7 @@ from sparsight.files import replacing
 from sparsight.nets.weights import MAX_BYTES, fill, load_into
 from sparsight.prune.layer import prunable_layers
 from sparsight.prune.shrinking import apply_layout, layout
-from sparsight.prune.spelling import spelled
+from sparsight.spelling import spelled
 
 _FORMAT = "sparsight model 1"
 

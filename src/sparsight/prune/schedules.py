@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsight.errors import SparsightError
-from sparsight.prune.spelling import spelled
 from sparsight.registry import lookup
+from sparsight.spelling import spelled
 
 Array = NDArray[np.float64]
 Options = ParamSpec("Options")
