@@ -41,6 +41,7 @@ def test_paths_arrays_and_rows_come_to_the_same(tmp_path: Path) -> None:
     assert again["hota"]["HOTA"] == pytest.approx(values["hota"]["HOTA"])
     from_zero = evaluate(truth - np.eye(6)[0], result - np.eye(6)[0])
     same(values, from_zero)
+    same(values, evaluate((truth - np.eye(6)[0]).tolist(), (result - np.eye(6)[0]).tolist()))
     assert set(evaluate(truth, result, ["clear"])) == {"clear"}
 
 

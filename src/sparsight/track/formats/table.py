@@ -53,7 +53,7 @@ class Table:
     @property
     def xyxy(self) -> NDArray[np.float64]:
         """(N, 4) boxes as left, top, right, bottom."""
-        boxes = self.xywh.copy()
+        boxes: NDArray[np.float64] = self.xywh.copy()
         boxes[:, 2:] += boxes[:, :2]
         return boxes
 

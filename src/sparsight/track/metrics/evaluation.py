@@ -91,9 +91,9 @@ def both_sides(gt: Source, pred: Source, *, length: int | None = None) -> tuple[
         SparsightError: see :func:`evaluate`.
     """
     first_frame = 1
-    if isinstance(gt, np.ndarray) and isinstance(pred, np.ndarray):
+    if isinstance(gt, (np.ndarray, list)) and isinstance(pred, (np.ndarray, list)):
         # Two arrays may both count from 0.
-        numbers = [side[:, 0].min() for side in (gt, pred) if side.ndim == 2 and side.size]
+        numbers = [rows[:, 0].min() for rows in map(np.asarray, (gt, pred)) if rows.ndim == 2 and rows.size]
         first_frame = 0 if 0 in numbers else 1
     table = load(gt, "the ground truth", first_frame=first_frame)
     if "type" in table.columns:  # regions have no identity
