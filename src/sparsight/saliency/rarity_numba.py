@@ -17,6 +17,7 @@ from sparsight.saliency.rarity import BELOW_ONE, EPSILON, TINY, Features
 
 _ENDS = 256  # tables as long as a byte can count: no value whatever leads out of them
 _FAR = 1e30  # beyond every rarity
+_LANES = 64  # extremes followed side by side
 _WAYS = 4  # histograms counted side by side: neighbours in one bin need not wait for each other
 
 _compiled: Callable[..., Any] = numba.njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
@@ -35,19 +36,18 @@ def _add(features: Features, bins: int, border: int, total: NDArray[np.float32])
     values = np.empty(tall * wide, np.float32)
     sums = np.zeros(tall * wide, np.float32)
     codes = np.empty(tall * wide, np.uint8)
-    counts = np.zeros((_WAYS, _ENDS), np.int64)
+    lanes = np.empty((2, _LANES), np.float32)
+    counts = np.zeros((_WAYS, _ENDS), np.int32)
     table = np.zeros(_ENDS, np.float32)
     rarities = _rarities(size, channels * bins)
     for channel in range(channels):
         # Without its border a channel lies in one piece: what follows are plain loops over it.
         for y in range(tall):
-            row = features[channel, y + border]
+            row = features[channel, y + border, border : border + wide]
+            piece = values[y * wide : (y + 1) * wide]
             for x in range(wide):
-                values[y * wide + x] = row[x + border]
-        low = high = np.float32(0) if border else values[0]
-        for place in range(len(values)):
-            low = min(low, values[place])
-            high = max(high, values[place])
+                piece[x] = row[x]
+        low, high = _extremes(values, np.float32(0) if border else values[0], lanes)
         scale = np.float32(bins * BELOW_ONE) / max(high - low, np.float32(TINY))
         for place in range(len(values)):
             codes[place] = np.uint8(np.int32((values[place] - low) * scale))
@@ -62,6 +62,29 @@ def _add(features: Features, bins: int, border: int, total: NDArray[np.float32])
 
 
 @_compiled
+def _extremes(
+    values: NDArray[np.float32], first: np.float32, lanes: NDArray[np.float32]
+) -> tuple[np.float32, np.float32]:
+    """The least and the greatest of ``values`` and ``first``, by lanes that the processor takes at once."""
+    low = high = first
+    whole = len(values) // _LANES * _LANES
+    if whole:
+        lows, highs = lanes[0], lanes[1]
+        lows[:] = first
+        highs[:] = first
+        for start in range(0, whole, _LANES):
+            piece = values[start : start + _LANES]
+            for lane in range(_LANES):
+                lows[lane] = min(lows[lane], piece[lane])
+                highs[lane] = max(highs[lane], piece[lane])
+        for lane in range(_LANES):
+            low, high = min(low, lows[lane]), max(high, highs[lane])
+    for place in range(whole, len(values)):
+        low, high = min(low, values[place]), max(high, values[place])
+    return low, high
+
+
+@_compiled
 def _rarities(size: int, wanted: int) -> NDArray[np.float64]:
     """−ln(n / size + ε) for n up to ``size`` if that takes fewer logarithms than ``wanted``, else none."""
     if size >= wanted:
@@ -70,7 +93,7 @@ def _rarities(size: int, wanted: int) -> NDArray[np.float64]:
 
 
 @_compiled
-def _count(codes: NDArray[np.uint8], counts: NDArray[np.int64], bins: int) -> None:
+def _count(codes: NDArray[np.uint8], counts: NDArray[np.int32], bins: int) -> None:
     """The histogram of ``codes`` into the first row of ``counts``, through all its rows."""
     counts[:, :bins] = 0
     whole = len(codes) // _WAYS * _WAYS
@@ -87,7 +110,7 @@ def _count(codes: NDArray[np.uint8], counts: NDArray[np.int64], bins: int) -> No
 
 @_compiled
 def _contributions(
-    inner: NDArray[np.int64],
+    inner: NDArray[np.int32],
     table: NDArray[np.float32],
     bins: int,
     zero: int,
