@@ -106,11 +106,12 @@ def _flow(before: Grey, now: Grey, masks: tuple[Grey, Grey]) -> NDArray[np.float
 
 
 def _ecc(before: Grey, now: Grey, masks: tuple[Grey, Grey]) -> NDArray[np.float64] | None:
-    """The rotation and shift that align the background best."""
+    """The rotation and shift that align the background best, sought from the best shift alone."""
     import cv2
 
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 50, 1e-4)
     start = np.eye(2, 3, dtype=np.float32)
+    start[:, 2] = cv2.phaseCorrelate(before.astype(np.float32), now.astype(np.float32))[0]
     try:
         _, found = cv2.findTransformECC(before, now, start, cv2.MOTION_EUCLIDEAN, stop, masks[1], 5)
     except cv2.error:  # it does not converge on frames without contrast
