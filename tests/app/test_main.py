@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import pytest
+import typer.main
 
 from sparsight import SparsightError, __version__
 from sparsight.app import main as main_module
@@ -15,23 +16,16 @@ from sparsight.app.main import main, sentence
 
 HEAVY = {"torch", "cv2", "onnxruntime", "onnx", "scipy", "av", "PIL", "numpy", "jinja2", "httpx"}
 
-COMMANDS = [
-    "",
-    "demo",
-    "watch",
-    "saliency",
-    "saliency predict",
-    "identity",
-    "identity list",
-    "identity show",
-    "identity name",
-    "identity forget",
-    "assets",
-    "assets list",
-    "assets fetch",
-    "assets verify",
-    "assets where",
-]
+
+def commands(command: Any, path: str = "") -> list[str]:
+    """``command`` and, if it is a group, every command below it, as one types them."""
+    found = [path]
+    for name, child in sorted(getattr(command, "commands", {}).items()):
+        found += commands(child, f"{path} {name}".strip())
+    return found
+
+
+COMMANDS = commands(typer.main.get_command(main_module.app))
 
 
 def leave(*arguments: str) -> int:
