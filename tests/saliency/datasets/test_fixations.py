@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsight.saliency.datasets.fixations import gather
@@ -14,6 +14,7 @@ runs = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(runs)
 def test_each_image_keeps_its_fixations_in_their_order(
     looked: list[tuple[int, list[tuple[float, float]]]],
@@ -32,6 +33,7 @@ def test_each_image_keeps_its_fixations_in_their_order(
         assert counts[image] == len(expected)
 
 
+@settings(deadline=None)
 @given(runs, st.integers(1, 60), st.integers(1, 60))
 def test_inside_is_where_the_pixel_exists(
     looked: list[tuple[int, list[tuple[float, float]]]], height: int, width: int

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import saliency_layouts as make
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.io import loadmat, savemat
@@ -59,12 +59,14 @@ def check_same(ours: Any, theirs: Any) -> None:
         assert ours.dtype == theirs.dtype
 
 
+@settings(deadline=None)
 @given(values, st.booleans())
 def test_as_scipy_reads_it(value: Any, compressed: bool) -> None:
     data = saved(compressed, before=np.zeros(3), value=value, after="text")
     check_same(read_variable(data, "value", MOST), loadmat(io.BytesIO(data))["value"])
 
 
+@settings(deadline=None)
 @given(values, st.data())
 def test_damage_does_no_harm(value: Any, more: st.DataObject) -> None:
     data = bytearray(saved(False, value=value))
