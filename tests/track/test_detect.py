@@ -18,6 +18,7 @@ from sparsight import SparsightError
 from sparsight.nets import build
 from sparsight.track import build_detector
 from sparsight.track.detect import DETECTORS
+from sparsight.track.detect.detector import NetworkDetector
 from sparsight.track.detect.fitting import letterbox, stretch
 
 SIDE = 64
@@ -183,15 +184,20 @@ def test_stretch_fills_the_input() -> None:
 def test_each_network_sees_its_own_colours(tmp_path: Path) -> None:
     picture = np.full((32, 64, 3), (250, 100, 0), np.uint8)
     yolox = build_detector("yolox", network=constant_network(tmp_path / "y.onnx", {"output": yolox_rows()}))
+    assert isinstance(yolox, NetworkDetector)
     x, _ = yolox.prepare(picture, 64, 64)
     assert x.dtype == np.float32
     np.testing.assert_array_equal(x[:, :32].reshape(3, -1).mean(1), [0, 100, 250])  # BGR
     np.testing.assert_array_equal(x[:, 32:], np.full((3, 32, 64), 114))
     path = constant_network(tmp_path / "s.onnx", {"boxes": np.zeros((1, 4)), "scores": np.zeros((1, 1))})
-    x, _ = build_detector("ssdlite", network=path).prepare(picture, 16, 16)
+    ssdlite = build_detector("ssdlite", network=path)
+    assert isinstance(ssdlite, NetworkDetector)
+    x, _ = ssdlite.prepare(picture, 16, 16)
     np.testing.assert_allclose(x.reshape(3, -1).mean(1), np.array([250, 100, 0]) / 127.5 - 1, atol=1e-6)
     cfg, _ = darknet_files(tmp_path)
-    x, _ = build_detector(f"darknet:{cfg}").prepare(picture, 16, 16)
+    darknet = build_detector(f"darknet:{cfg}")
+    assert isinstance(darknet, NetworkDetector)
+    x, _ = darknet.prepare(picture, 16, 16)
     np.testing.assert_allclose(x.reshape(3, -1).mean(1), np.array([250, 100, 0]) / 255, atol=1e-6)
 
 
@@ -247,7 +253,7 @@ def test_darknet_cfg_with_the_weights_beside_it(tmp_path: Path) -> None:
 def test_unknown_names_and_options() -> None:
     with pytest.raises(SparsightError, match="no detector called 'sdlite': did you mean 'ssdlite'"):
         build_detector("sdlite")
-    with pytest.raises(SparsightError, match="known are darknet, ssdlite, yolox"):
+    with pytest.raises(SparsightError, match="known are darknet, groundtruth, mot, .*ssdlite, yolox"):
         build_detector("")
     for name in DETECTORS:
         with pytest.raises(SparsightError, match="no option of the detector"):

@@ -30,6 +30,7 @@ from sparsight.media import (
     overlay,
 )
 from sparsight.track import Detector, Identifier, Tracker, Tracks
+from sparsight.track.detect import detect
 from sparsight.track.motchallenge import TrackWriter
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class Camera:
         if frame is None:
             return False
         with times("detect"):
-            detections = detector(frame.image)
+            detections = detect(detector, frame.image, frame.index)
         with times("track"):
             tracks = self._tracker.update(detections, frame=frame.image, timestamp=frame.time)
         person, since = tracks.id, None

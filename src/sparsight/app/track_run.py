@@ -12,6 +12,7 @@ from sparsight.app import outputs
 from sparsight.app.watch import stopping_on_signals
 from sparsight.media import Image, open_video
 from sparsight.track import Detections, build_detector, build_tracker
+from sparsight.track.detect import detect
 from sparsight.track.motchallenge import TrackWriter, read
 
 _TEXT = ".txt"
@@ -71,8 +72,11 @@ def track_source(
         else:
             reader = stack.enter_context(open_video(source, every=every, max_frames=max_frames))
             readers.append(reader)
-            detect = build_detector(detector, device=device)
-            frames = ((frame.index, frame.time, frame.image, detect(frame.image)) for frame in reader)
+            finder = build_detector(detector, device=device)
+            frames = (
+                (frame.index, frame.time, frame.image, detect(finder, frame.image, frame.index))
+                for frame in reader
+            )
         stack.enter_context(outputs.claimed(out, [out]))
         path = out / outputs.TRACKS
         writer = stack.enter_context(TrackWriter(path))

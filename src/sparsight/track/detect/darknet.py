@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sparsight import assets
 from sparsight.errors import SparsightError
 from sparsight.nets.runtime import Session
-from sparsight.track.detect.detector import IOU, PERSON, Detector, try_out
+from sparsight.track.detect.detector import IOU, PERSON, NetworkDetector, try_out
 from sparsight.track.detect.fitting import Placement, channels_first, stretch
 from sparsight.track.types import Image
 
@@ -26,7 +26,7 @@ def darknet(
     score: float = 0.5,
     iou: float = IOU,
     classes: Collection[int] | None = (PERSON,),
-) -> Detector:
+) -> NetworkDetector:
     """Yolo-Fastest-1.1-xl with COCO's 80 classes; ``network`` takes its place.
 
     ``network`` is a module, or a cfg whose weights lie beside it under the same name. Images are stretched to
@@ -49,7 +49,7 @@ def darknet(
         centre, half = found[..., :2], found[..., 2:4] / 2
         return np.concatenate([centre - half, centre + half], axis=-1), found[..., 5:] * found[..., 4:5]
 
-    return Detector("darknet", session, _prepare, decode, shapes[0][2] - 5, score, iou, classes)
+    return NetworkDetector("darknet", session, _prepare, decode, shapes[0][2] - 5, score, iou, classes)
 
 
 def _load(cfg: Path, weights: Path) -> nn.Module:

@@ -1,9 +1,10 @@
-"""What all detectors share: fit the image, run the network, decode, keep the best boxes."""
+"""What all detectors share, and what those with a network do: fit the image, run, decode, keep the best."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,6 +14,7 @@ from sparsight.errors import SparsightError
 from sparsight.nets.runtime import Session
 from sparsight.track import boxes
 from sparsight.track.detect.fitting import Placement
+from sparsight.track.detect.keeping import Keep
 from sparsight.track.detect.nms import nms
 from sparsight.track.types import Detections, Image
 
@@ -30,52 +32,32 @@ Decode: TypeAlias = Callable[[Mapping[str, NDArray[Any]]], tuple[NDArray[np.floa
 """Network outputs → (N, A, 4) ``xyxy`` in pixels of the network's input, and (N, A, classes) scores."""
 
 
-@dataclass(frozen=True)
-class Detector:
-    """A network with its pre- and post-processing. Call it with one image, or ``batch`` with several.
+@dataclass(eq=False)
+class Detector(ABC):
+    """Finds people in images. Call it with one image, or ``batch`` with several.
 
     Attributes:
         name: what it was built as.
-        session: the network, ready to run.
-        prepare: fits an image to the network's input.
-        decode: turns the network's outputs into boxes and scores.
-        class_count: how many classes the network tells apart.
-        score: the least score of a detection, in [0, 1].
-        iou: the overlap above which the lower-scoring of two boxes of one class goes.
-        classes: the classes looked for; None for all. A box takes the best-scoring of them.
+        keep: what is kept of what it finds.
     """
 
     name: str
-    session: Session
-    prepare: Prepare
-    decode: Decode
-    class_count: int
-    score: float
-    iou: float
-    classes: Collection[int] | None = (PERSON,)
-
-    def __post_init__(self) -> None:
-        for what, value in (("score", self.score), ("iou", self.iou)):
-            if not 0 <= value <= 1:
-                raise SparsightError(f"detector {self.name} got {what}={value}, but 0 to 1 is needed.")
-        if self.classes is None:
-            return
-        if not self.classes or not 0 <= min(self.classes) <= max(self.classes) < self.class_count:
-            raise SparsightError(
-                f"detector {self.name} got classes={self.classes!r}, but numbers from 0 to"
-                f" {self.class_count - 1}, or None for all, are needed."
-            )
+    keep: Keep = field(default=Keep(), init=False)
 
     @property
+    @abstractmethod
     def device(self) -> str:
-        """Where the network runs: ``"cpu"`` or ``"cuda"``."""
-        return self.session.device
+        """Where it runs: ``"cpu"`` or ``"cuda"``."""
+
+    @abstractmethod
+    def _find(self, images: Sequence[Image]) -> list[Detections]:
+        """What is in each of several images, one at least, all of them checked."""
 
     def __call__(self, image: Image) -> Detections:
         """Detect in one image: (H, W, 3) uint8 RGB of any size.
 
         Returns:
-            Detections in falling order of score, boxes in the image's pixels and clipped to it.
+            Detections, boxes in the image's pixels.
 
         Raises:
             SparsightError: ``image`` is no such array.
@@ -86,10 +68,58 @@ class Detector:
         """Detect in several images, of any sizes, with one run of the network; as for one image."""
         if not images:
             return []
+        found = self._find([_checked(image) for image in images])
+        return [self.keep(one, *image.shape[:2]) for one, image in zip(found, images, strict=True)]
+
+
+@dataclass(eq=False)
+class NetworkDetector(Detector):
+    """A network with its pre- and post-processing.
+
+    Detections come in falling order of score, boxes clipped to the image.
+
+    Attributes:
+        session: the network, ready to run.
+        prepare: fits an image to the network's input.
+        decode: turns the network's outputs into boxes and scores.
+        class_count: how many classes the network tells apart.
+        score: the least score of a detection, in [0, 1].
+        iou: the overlap above which the lower-scoring of two boxes of one class goes.
+        classes: the classes looked for; None for all. A box takes the best-scoring of them.
+    """
+
+    session: Session
+    prepare: Prepare
+    decode: Decode
+    class_count: int
+    score: float
+    iou: float
+    classes: Collection[int] | None = (PERSON,)
+
+    def __post_init__(self) -> None:
+        check_fraction(self.name, "score", self.score)
+        check_fraction(self.name, "iou", self.iou)
+        if self.classes is None:
+            return
+        whole = isinstance(self.classes, Collection) and all(
+            isinstance(number, (int, np.integer)) and 0 <= number < self.class_count
+            for number in self.classes
+        )
+        if not whole or not self.classes:
+            raise SparsightError(
+                f"detector {self.name} got classes={self.classes!r}, but numbers from 0 to"
+                f" {self.class_count - 1}, or None for all, are needed."
+            )
+
+    @property
+    def device(self) -> str:
+        """Where the network runs: ``"cpu"`` or ``"cuda"``."""
+        return self.session.device
+
+    def _find(self, images: Sequence[Image]) -> list[Detections]:
         _, height, width = self.session.input_shape
-        fitted = [self.prepare(_checked(image), height, width) for image in images]
-        outputs = self.session.run(np.stack([x for x, _ in fitted]))
-        xyxy, scores = self.decode(outputs)
+        fitted = [self.prepare(image, height, width) for image in images]
+        xyxy, scores = self.decode(self.session.run(np.stack([x for x, _ in fitted])))
         return [
             self._select(xyxy[i], scores[i], placement, image)
             for i, ((_, placement), image) in enumerate(zip(fitted, images, strict=True))
@@ -111,6 +141,16 @@ class Detector:
         on_image = boxes.clip(placement.to_image(xyxy[kept]), width, height)
         detections = Detections(on_image, np.clip(score[kept], 0, 1), class_id[kept])
         return detections[boxes.area(detections.xyxy) > 0]
+
+
+def check_fraction(name: str, option: str, value: float) -> None:
+    """Refuse an option of the detector ``name`` that is not in [0, 1].
+
+    Raises:
+        SparsightError: it is not.
+    """
+    if not isinstance(value, (int, float, np.number)) or not 0 <= value <= 1:
+        raise SparsightError(f"detector {name} got {option}={value!r}, but 0 to 1 is needed.")
 
 
 def try_out(session: Session) -> dict[str, NDArray[Any]]:

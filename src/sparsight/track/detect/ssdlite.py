@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sparsight.errors import SparsightError
 from sparsight.nets.runtime import Session
-from sparsight.track.detect.detector import IOU, PERSON, Detector, try_out
+from sparsight.track.detect.detector import IOU, PERSON, NetworkDetector, try_out
 from sparsight.track.detect.fitting import Placement, channels_first, stretch
 from sparsight.track.types import Image
 
@@ -25,7 +25,7 @@ def ssdlite(
     score: float = 0.3,
     iou: float = IOU,
     classes: Collection[int] | None = (PERSON,),
-) -> Detector:
+) -> NetworkDetector:
     """SSDLite-MobileNetV2; ``network`` takes the place of the published person detector.
 
     Its scores run lower than those of the YOLO family, hence the lower threshold. See
@@ -49,7 +49,7 @@ def ssdlite(
     def decode(outputs: Mapping[str, NDArray[Any]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         return outputs["boxes"] * side, outputs["scores"]
 
-    return Detector("ssdlite", session, _prepare, decode, scores[2], score, iou, classes)
+    return NetworkDetector("ssdlite", session, _prepare, decode, scores[2], score, iou, classes)
 
 
 def _prepare(image: Image, height: int, width: int) -> tuple[NDArray[np.float32], Placement]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sparsight import assets
 from sparsight.errors import SparsightError
 from sparsight.nets.runtime import Session
-from sparsight.track.detect.detector import IOU, PERSON, Detector, try_out
+from sparsight.track.detect.detector import IOU, PERSON, NetworkDetector, try_out
 from sparsight.track.detect.fitting import Placement, channels_first, letterbox
 from sparsight.track.types import Image
 
@@ -31,7 +31,7 @@ def yolox(
     score: float = 0.5,
     iou: float = IOU,
     classes: Collection[int] | None = (PERSON,),
-) -> Detector:
+) -> NetworkDetector:
     """The YOLOX called ``name``, with COCO's 80 classes; ``network`` (ONNX file or module) takes its place.
 
     Source: Ge et al., *YOLOX: Exceeding YOLO Series in 2021* (arXiv 2107.08430); input and outputs are
@@ -53,7 +53,7 @@ def yolox(
         centre = (raw[..., :2] + cells) * stride
         return np.concatenate([centre - half, centre + half], axis=-1), raw[..., 5:] * raw[..., 4:5]
 
-    return Detector(name, session, _prepare, decode, shapes[0][2] - 5, score, iou, classes)
+    return NetworkDetector(name, session, _prepare, decode, shapes[0][2] - 5, score, iou, classes)
 
 
 yolox_nano = functools.partial(yolox, "yolox_nano")
