@@ -1,6 +1,6 @@
 """Rarity compiled for the processor: the same numbers as ``rarity``, in half the time.
 
-Needs the optional package numba. It is compiled once (seconds), then taken from numba's cache.
+It is compiled once (seconds), then taken from numba's cache.
 """
 
 from __future__ import annotations
