@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 from sparsight import media, saliency
-from sparsight.saliency.explain import explain
 
 
 def main(picture: str, folder: str) -> None:
@@ -17,7 +16,7 @@ def main(picture: str, folder: str) -> None:
     result = saliency.build("deeprare")(image)
     out = Path(folder)
     media.write_image(out / "overlay.jpg", media.overlay(image, result.map))
-    media.write_image(out / "explained.png", explain(result))
+    media.write_image(out / "explained.png", saliency.explain(result))
     for name, level in result.levels.items():
         media.write_image(out / f"{name}.png", media.heat(level))
     print(f"{len(result.levels)} levels drawn into {out}")

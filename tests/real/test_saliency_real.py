@@ -11,7 +11,7 @@ from scipy.io import loadmat
 
 from sparsight import SparsightError, media, saliency
 from sparsight import assets as catalogue
-from sparsight.saliency.explain import explain
+from sparsight.saliency.sheet import explain
 from sparsight.saliency.moving import Moving
 from sparsight.saliency.popouts import KINDS, popouts
 

@@ -66,6 +66,18 @@ def test_the_room_opens_without_its_furniture() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_functions_are_to_be_had_from_the_room_itself() -> None:
+    """No module of the same name hides them, whatever was imported before."""
+    command = (
+        "import pkgutil, sparsight.saliency as room; "
+        "modules = {module.name for module in pkgutil.iter_modules(room.__path__)}; "
+        "assert not modules & set(room.__all__), modules; "
+        "import sparsight.saliency.blending, sparsight.saliency.sheet; "
+        "assert all(callable(getattr(room, name)) for name in ('build', 'predict', 'fuse', 'explain'))"
+    )
+    subprocess.run([sys.executable, "-c", command], check=True)
+
+
 def test_priors_do_not_look_at_the_picture() -> None:
     centre = saliency.build("center_bias")(IMAGE).map
     assert centre.max() == 1

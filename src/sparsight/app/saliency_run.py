@@ -149,7 +149,7 @@ def _write(stem: str, image: media.Image, result: SaliencyResult, extras: Extras
     for name, values in maps.items():
         media.write_image(out / f"{stem}.{name}.png", _bytes(values))
     if extras.explain:
-        from sparsight.saliency.explain import explain
+        from sparsight.saliency.sheet import explain
 
         x, y = extras.at or (None, None)
         media.write_image(out / f"{stem}.explained.png", explain(result, x, y))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sparsight.errors import SparsightError
 from sparsight.registry import lookup
-from sparsight.saliency.fuse import itti_weight, minmax
+from sparsight.saliency.levels import itti_weight, minmax
 from sparsight.saliency.models import MODELS, SCHEMES, SaliencyModel, accepts, build, predict
 from sparsight.saliency.result import Map, SaliencyResult
 

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from sparsight.errors import SparsightError
 from sparsight.nets import build as build_network
 from sparsight.registry import lookup
-from sparsight.saliency.fuse import itti_weight, minmax, resize, weighted_sum
 from sparsight.saliency.intake import check_image
+from sparsight.saliency.levels import itti_weight, minmax, resize, weighted_sum
 from sparsight.saliency.process import check_processing, processed
 from sparsight.saliency.rarity import MAX_BINS, zero_border
 from sparsight.saliency.reading import open_network

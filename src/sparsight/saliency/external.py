@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from sparsight.errors import SparsightError
 from sparsight.nets.runtime import Session
 from sparsight.registry import lookup
-from sparsight.saliency.fuse import minmax, resize
 from sparsight.saliency.intake import check_image
+from sparsight.saliency.levels import minmax, resize
 from sparsight.saliency.models import SaliencyModel
 from sparsight.saliency.result import Map, SaliencyResult
 

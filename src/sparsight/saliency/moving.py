@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sparsight.errors import SparsightError
 from sparsight.saliency.blending import fuse
-from sparsight.saliency.fuse import itti_weight, minmax, resize
+from sparsight.saliency.levels import itti_weight, minmax, resize
 from sparsight.saliency.models import SaliencyModel
 from sparsight.saliency.rarity import rarity_map
 from sparsight.saliency.result import Map, SaliencyResult

@@ -7,7 +7,7 @@ import math
 
 from sparsight.errors import SparsightError
 from sparsight.saliency.classic.working import blurred
-from sparsight.saliency.fuse import minmax
+from sparsight.saliency.levels import minmax
 from sparsight.saliency.priors import centre_map
 from sparsight.saliency.result import SaliencyResult
 

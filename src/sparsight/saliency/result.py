@@ -60,6 +60,6 @@ class SaliencyResult:
 
     def enlarged_levels(self) -> dict[str, Map]:
         """The levels at the image's size, to be looked at."""
-        from sparsight.saliency.fuse import resize
+        from sparsight.saliency.levels import resize
 
         return {name: resize(level, self.map.shape) for name, level in self.levels.items()}

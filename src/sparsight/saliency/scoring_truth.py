@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sparsight.errors import SparsightError
 from sparsight.media import Image
 from sparsight.saliency.datasets.dataset import Dataset, Mask
-from sparsight.saliency.fuse import resize as stretched
+from sparsight.saliency.levels import resize as stretched
 from sparsight.saliency.metrics import METRICS, density_map, score_map
 from sparsight.saliency.priors import centre_map
 from sparsight.saliency.result import Map

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsight.errors import SparsightError
-from sparsight.saliency.fuse import resize
+from sparsight.saliency.levels import resize
 from sparsight.saliency.rarity import Features, channel_maps
 from sparsight.saliency.result import Channel, Map
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from sparsight.saliency.classic.colour import lab
 from sparsight.saliency.classic.working import blurred, check_positive, finished, scaled
-from sparsight.saliency.fuse import minmax, resize
 from sparsight.saliency.intake import check_image
+from sparsight.saliency.levels import minmax, resize
 from sparsight.saliency.result import Map, SaliencyResult
 
 BLOCKS = (8, 16, 32)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sparsight.saliency.classic.pyramid import early_features
 from sparsight.saliency.classic.working import blurred, check_positive, finished, scaled
-from sparsight.saliency.fuse import minmax
+from sparsight.saliency.levels import minmax
 from sparsight.saliency.result import Map, SaliencyResult
 
 LEVELS = (2, 3, 4)

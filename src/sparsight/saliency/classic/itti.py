@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sparsight.saliency.classic.pyramid import EarlyFeatures, early_features
 from sparsight.saliency.classic.working import blurred, check_positive, finished, scaled
-from sparsight.saliency.fuse import minmax, resize
+from sparsight.saliency.levels import minmax, resize
 from sparsight.saliency.result import Map, SaliencyResult
 
 CENTRES = (2, 3, 4)

@@ -15,7 +15,7 @@ from sparsight.errors import SparsightError
 from sparsight.saliency.classic.colour import ycbcr
 from sparsight.saliency.classic.rarities import bin_of, frequencies, look_up
 from sparsight.saliency.classic.working import blurred, check_positive, finished, scaled
-from sparsight.saliency.fuse import minmax
+from sparsight.saliency.levels import minmax
 from sparsight.saliency.result import SaliencyResult
 
 _FLAT = 1e-3

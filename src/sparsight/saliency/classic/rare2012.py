@@ -14,7 +14,7 @@ from sparsight.errors import SparsightError
 from sparsight.saliency.classic.pyramid import orientation_energy
 from sparsight.saliency.classic.rarities import efficiency_sum, multiscale_rarity
 from sparsight.saliency.classic.working import blurred, check_positive, finished, scaled
-from sparsight.saliency.fuse import minmax
+from sparsight.saliency.levels import minmax
 from sparsight.saliency.result import Map, SaliencyResult
 
 ORIENTATIONS = 8

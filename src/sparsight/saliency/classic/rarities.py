@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsight.saliency.fuse import itti_weight, minmax
+from sparsight.saliency.levels import itti_weight, minmax
 from sparsight.saliency.result import Map
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsight.errors import SparsightError
-from sparsight.saliency.fuse import minmax, resize
 from sparsight.saliency.intake import check_image
+from sparsight.saliency.levels import minmax, resize
 from sparsight.saliency.result import Map
 
 _FLAT = 1e-5

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sparsight.saliency.fuse import itti_weight, minmax, resize, weighted_sum
+from sparsight.saliency.levels import itti_weight, minmax, resize, weighted_sum
 
 
 def test_minmax_stretches_to_one() -> None:

@@ -13,7 +13,7 @@ from PIL import ImageDraw, ImageFont
 
 from sparsight.errors import SparsightError
 from sparsight.media import Image, heat, overlay
-from sparsight.saliency.fuse import minmax, resize
+from sparsight.saliency.levels import minmax, resize
 from sparsight.saliency.result import Channel, Map, SaliencyResult
 
 CHANNELS = 10

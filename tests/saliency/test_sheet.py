@@ -8,8 +8,8 @@ import pytest
 
 from sparsight import SparsightError
 from sparsight.saliency import SaliencyResult
-from sparsight.saliency.explain import CHANNELS, explain
 from sparsight.saliency.result import Channel
+from sparsight.saliency.sheet import CHANNELS, explain
 
 Asked = list[tuple[int, int, int]]
 
