@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sparsight.errors import SparsightError
 from sparsight.track.gallery_file import SqliteStore
 from sparsight.track.gallery_index import VectorIndex, most_redundant
+from sparsight.track.gallery_places import seen_together
 from sparsight.track.gallery_records import BY_HAND, MERGE, SPLIT, Correction, Person, Tracklet
 from sparsight.track.gallery_store import Store
 
@@ -211,6 +212,11 @@ class Gallery:
             row = self._index(model, len(query)).nearest(query, person)
         found = self._rows("SELECT tracklet FROM embedding WHERE id = ?", row)
         return int(found[0][0]) if found else None
+
+    def vectors(self, model: str, person: int, dimension: int) -> NDArray[np.float32]:
+        """The vectors (N, ``dimension``) of ``person`` that ``model`` made."""
+        with self.store.translated():
+            return self._index(model, dimension).of(person)
 
     # Who is in it?
 
@@ -583,21 +589,3 @@ class Gallery:
             Person(number, name, first, last, tuple(sorted(cameras.get(number, ()))), tracklets, int(frames))
             for number, name, first, last, tracklets, frames in rows
         ]
-
-
-def seen_together(some: Sequence[Tracklet], others: Sequence[Tracklet]) -> tuple[int, int] | None:
-    """Row numbers of a pair of sights, one of each, that one camera had at once; None if there is none."""
-    if not some or not others:
-        return None
-
-    def columns(sights: Sequence[Tracklet]) -> tuple[NDArray[np.float64], ...]:
-        return tuple(np.array([getattr(s, name) for s in sights]) for name in ("first_seen", "last_seen"))
-
-    places = {key: n for n, key in enumerate({(s.clock, s.camera) for s in (*some, *others)})}
-    place = [np.array([places[s.clock, s.camera] for s in sights]) for sights in (some, others)]
-    (first, last), (begin, end) = columns(some), columns(others)
-    both = (first[:, None] < end) & (begin < last[:, None]) & (place[0][:, None] == place[1])
-    if not both.any():
-        return None
-    row, column = np.argwhere(both)[0]
-    return some[row].id, others[column].id

@@ -12,7 +12,9 @@ from sparsight.errors import SparsightError
 from sparsight.track.embed import Embedder, crops
 from sparsight.track.evidence import CROPS, Evidence, crop_quality
 from sparsight.track.gallery import Gallery
-from sparsight.track.gallery_records import Tracklet
+from sparsight.track.gallery_places import moments
+from sparsight.track.gallery_records import MERGE, Correction, Tracklet, resolve
+from sparsight.track.gallery_revise import merge_alike, split_misplaced
 from sparsight.track.types import Image, Tracks
 
 UNKNOWN = -1
@@ -74,9 +76,13 @@ class Identifier:
     apart. From four on, its mean is compared with everyone known. It is known again if it is near enough to
     somebody who wasn't seen beside it; the tracks of one frame are assigned at once, so that the sum of
     distances is least. It is somebody new if it has been seen long enough and is near nobody. In between it
-    waits. A track that is too short never becomes anybody. Two tracks in one frame are never the same
-    person on one camera; on two cameras they may be. If the crops of a track no longer look like those
+    waits. A track that is too short never becomes anybody. Two tracks that one camera has at the same time
+    are never the same person; nor are tracks of two cameras by one clock, unless something else was said
+    about them (see :mod:`sparsight.track.gallery_places`). If the crops of a track no longer look like those
     before, the tracker has jumped to somebody else, and the track is identified afresh.
+
+    When a track has ended, all that is known is looked at once more: it may be split off from the person it
+    was taken for, or two people may turn out to be one (:mod:`sparsight.track.gallery_revise`).
 
     What is decided is written at once, and when somebody was last seen every second, each in a transaction.
 
@@ -84,6 +90,8 @@ class Identifier:
         gallery: who is known; several identifiers may share one.
         embedder: makes the vectors.
         camera: name of the camera.
+        clock: what the timestamps are measured by; cameras of one clock see nobody at two places at once. By
+            default a clock of its own.
         max_distance: cosine distance up to which a track is taken for a known person; by default the
             embedder's.
         min_frames: frames that somebody must have been followed in to become a new person.
@@ -92,7 +100,7 @@ class Identifier:
         patience: seconds unseen after which a track has ended.
 
     Attributes:
-        camera, max_distance: as given, or the embedder's.
+        camera, clock, max_distance: as given, or by default.
         run: what marks the tracklets of this identifier in the gallery.
     """
 
@@ -102,6 +110,7 @@ class Identifier:
         embedder: Embedder,
         camera: str = "camera",
         *,
+        clock: str | None = None,
         max_distance: float | None = None,
         min_frames: int = 12,
         every: float = 1.0,
@@ -110,6 +119,7 @@ class Identifier:
     ) -> None:
         self.camera = camera
         self.run = uuid.uuid4().hex
+        self.clock = clock or self.run
         self._gallery = gallery
         self._embedder = embedder
         self.max_distance = embedder.max_distance if max_distance is None else max_distance
@@ -125,6 +135,8 @@ class Identifier:
         # Pairs (slot, person): whom a track was seen beside, where the other track is no more.
         self._beside = np.zeros((0, 2), np.int64)
         self._late: dict[int, int] = {}
+        self._corrections: list[Correction] = []  # made since the beginning, and applied
+        self._corrected = max((one.id for one in gallery.corrections()), default=0)
         self._now = -np.inf
         self._written = -np.inf
 
@@ -154,6 +166,7 @@ class Identifier:
         self._end(used[evidence.last[used] < now - self._patience])
         if now >= self._written + _WRITE:
             self._write()
+            self._reconsider()
         return Identities(evidence.person[slots], evidence.distance[slots], evidence.first[slots])
 
     def finish(self) -> dict[int, int]:
@@ -163,8 +176,14 @@ class Identifier:
             Track number → person, for all tracks that were decided about after they were last reported.
         """
         self._end(self._evidence.used())
+        self._reconsider()
         late, self._late = self._late, {}
         return late
+
+    def corrected(self) -> list[Correction]:
+        """Merges made since the last call, by whomever: people reported earlier are somebody else now."""
+        made, self._corrections = self._corrections, []
+        return [one for one in made if one.kind == MERGE]
 
     def matches(self) -> list[Match]:
         """Every decision that still stands, in the order in which the tracks began."""
@@ -213,11 +232,16 @@ class Identifier:
         known = slots[evidence.person[slots] != UNKNOWN]
         known = known[np.lexsort((evidence.first[known], evidence.person[known]))]
         again = known[1:][evidence.person[known[1:]] == evidence.person[known[:-1]]]
-        for slot in again.tolist():
+        self._take_back(again)
+
+    def _take_back(self, slots: NDArray[np.int64]) -> None:
+        """Let the tracks in ``slots`` be nobody known again."""
+        evidence = self._evidence
+        for slot in slots.tolist():
             self._gallery.remove_tracklet(int(evidence.tracklet[slot]))
-        evidence.person[again] = evidence.tracklet[again] = UNKNOWN
-        evidence.distance[again] = np.nan
-        evidence.asked[again] = -np.inf
+        evidence.person[slots] = evidence.tracklet[slots] = UNKNOWN
+        evidence.distance[slots] = np.nan
+        evidence.asked[slots] = -np.inf
 
     # Deciding
 
@@ -260,6 +284,12 @@ class Identifier:
             column = np.minimum(np.searchsorted(persons, beside), len(persons) - 1)
             there = persons[column] == beside
             excluded[rows[there], column[there]] = True
+            first, last = evidence.first[slots], evidence.last[slots]
+            seen = moments(self._gallery, self.camera, self.clock, first.min(), last.max())
+            rows, barred = np.nonzero(seen.bar(first, last))
+            column = np.minimum(np.searchsorted(persons, seen.person[barred]), len(persons) - 1)
+            there = persons[column] == seen.person[barred]
+            excluded[rows[there], column[there]] = True
         return excluded
 
     def _settle(
@@ -285,6 +315,7 @@ class Identifier:
             frames=int(evidence.frames[slot]),
             distance=distance,
             matched=matched,
+            clock=self.clock,
         )
         self._keep(slot)
         evidence.person[slot] = person
@@ -304,7 +335,50 @@ class Identifier:
         for slot in unknown[np.lexsort((evidence.track[unknown], evidence.first[unknown]))]:
             self._decide(np.array([slot]), last=True)
         self._release(slots)
+        self._revise(slots[evidence.person[slots] != UNKNOWN])
         evidence.free(slots)
+
+    def _revise(self, slots: NDArray[np.int64]) -> None:
+        """Have second thoughts about the tracks in ``slots``, which have ended."""
+        gallery, embedder, evidence = self._gallery, self._embedder, self._evidence
+        means = evidence.mean(slots)
+        for slot, mean in zip(slots.tolist(), means, strict=True):
+            if not np.isnan(evidence.distance[slot]):
+                split_misplaced(gallery, embedder.name, int(evidence.tracklet[slot]), mean, self.max_distance)
+            self._follow()
+            person = int(evidence.person[slot])
+            if merge_alike(gallery, embedder.name, person, embedder.dimension, self.max_distance) is not None:
+                self._follow()
+
+    def _reconsider(self) -> None:
+        """Follow what others have corrected, and take back what cannot be by what they have written."""
+        self._follow()
+        evidence = self._evidence
+        slots = evidence.used()
+        slots = slots[evidence.person[slots] != UNKNOWN]
+        if not len(slots):
+            return
+        first, last = evidence.first[slots], evidence.last[slots]
+        seen = moments(self._gallery, self.camera, self.clock, first.min(), last.max())
+        clash = seen.bar(first, last) & (seen.person == evidence.person[slots, None])
+        # The one that began later gives way; of two that began at once, the one written later.
+        later = first[:, None] > seen.first
+        later |= (first[:, None] == seen.first) & (evidence.tracklet[slots, None] > seen.tracklet)
+        self._take_back(slots[(clash & later & (seen.tracklet != evidence.tracklet[slots, None])).any(1)])
+
+    def _follow(self) -> None:
+        """Give the tracks at hand the numbers of people that corrections gave them."""
+        made = self._gallery.corrections(self._corrected)
+        if not made:
+            return
+        evidence = self._evidence
+        self._corrected = made[-1].id
+        self._corrections += made
+        evidence.person = resolve(evidence.person, made, evidence.tracklet)
+        self._beside[:, 1] = resolve(self._beside[:, 1], made)
+        tracks = np.array(list(self._late.items()), np.int64).reshape(-1, 2)
+        tracks[:, 1] = resolve(tracks[:, 1], made)
+        self._late = dict(zip(tracks[:, 0].tolist(), tracks[:, 1].tolist(), strict=True))
 
     def _release(self, slots: NDArray[np.int64]) -> None:
         """Write the tracks in ``slots`` a last time, and remember whom the others were seen beside."""
