@@ -78,6 +78,17 @@ def test_yolox_by_path_is_yolox_by_name(assets: Path) -> None:
     _same(by_path(image), build_detector("yolox", device="cpu")(image))
 
 
+def test_yolox_as_any_onnx_file(assets: Path) -> None:
+    """Told from its outputs alone."""
+    file = assets / "weights" / "yolox_nano.onnx"
+    for _, image in frames(assets / "mot" / "TUD-Campus", every=30):
+        found = build_detector(f"onnx:{file}", device="cpu", score=0.5)(image)
+        expected = build_detector("yolox", device="cpu", score=0.5)(image)
+        np.testing.assert_array_equal(found.xyxy, expected.xyxy)
+        np.testing.assert_array_equal(found.score, expected.score)
+        np.testing.assert_array_equal(found.class_id, expected.class_id)
+
+
 def test_yolox_in_pytorch_is_the_onnx_file(assets: Path) -> None:
     """What runs on a GPU, here on the CPU."""
     _, image = next(frames(assets / "mot" / "TUD-Campus", every=1))

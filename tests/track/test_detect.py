@@ -28,19 +28,17 @@ CELLS = 8 * 8 + 4 * 4 + 2 * 2
 def constant_network(path: Path, outputs: dict[str, NDArray[Any]], side: int = SIDE) -> Path:
     """An ONNX file that answers ``outputs`` for every image of a batch, whatever the image."""
     nodes = [helper.make_node("ReduceMean", ["images", "axes"], ["mean"], keepdims=1)]
-    nodes += [
-        helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
-        helper.make_node("Reshape", ["nothing", "flat"], ["batch"]),
-    ]
+    nodes.append(helper.make_node("Mul", ["mean", "zero"], ["nothing"]))
     constants = [
         numpy_helper.from_array(np.array([1, 2, 3]), "axes"),
         numpy_helper.from_array(np.zeros(1, np.float32), "zero"),
-        numpy_helper.from_array(np.array([-1, 1, 1]), "flat"),
     ]
     values = []
     for name, value in outputs.items():
         constants.append(numpy_helper.from_array(value.astype(np.float32)[None], f"{name}_value"))
-        nodes.append(helper.make_node("Add", ["batch", f"{name}_value"], [name]))
+        constants.append(numpy_helper.from_array(np.array([-1] + [1] * value.ndim), f"{name}_shape"))
+        nodes.append(helper.make_node("Reshape", ["nothing", f"{name}_shape"], [f"{name}_batch"]))
+        nodes.append(helper.make_node("Add", [f"{name}_batch", f"{name}_value"], [name]))
         values.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *value.shape]))
     image = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["N", 3, side, side])
     graph = helper.make_graph(nodes, "constant", [image], values, constants)
@@ -253,7 +251,7 @@ def test_darknet_cfg_with_the_weights_beside_it(tmp_path: Path) -> None:
 def test_unknown_names_and_options() -> None:
     with pytest.raises(SparsightError, match="no detector called 'sdlite': did you mean 'ssdlite'"):
         build_detector("sdlite")
-    with pytest.raises(SparsightError, match="known are darknet, groundtruth, mot, .*ssdlite, yolox"):
+    with pytest.raises(SparsightError, match=r"known are darknet, groundtruth, mot, .*ssdlite, yolox"):
         build_detector("")
     for name in DETECTORS:
         with pytest.raises(SparsightError, match="no option of the detector"):

@@ -26,6 +26,7 @@ DETECTORS: dict[str, str] = {
     "yolox_tiny": "sparsight.track.detect.yolox:yolox_tiny",
     "yolox_s": "sparsight.track.detect.yolox:yolox_s",
     "darknet": "sparsight.track.detect.darknet:darknet",
+    "onnx": "sparsight.track.detect.exported:onnx",
     "mot": "sparsight.track.detect.recorded:mot",
     "groundtruth": "sparsight.track.detect.recorded:groundtruth",
 }
@@ -38,8 +39,8 @@ def build_detector(name: str, device: str = "auto", **options: Any) -> Detector:
 
     Args:
         name: one of ``DETECTORS``, or ``name:PATH``: an ONNX file for ``onnx``, ``ssdlite`` and ``yolox``, a
-            cfg (with its ``.weights`` beside it) for ``darknet``, a text file for ``mot`` and ``groundtruth``.
-            Options may stand behind it, as in ``"yolox(score=0.3, min_size=40)"``; those given apart go first.
+            cfg (with its ``.weights`` beside it) for ``darknet``, text for ``mot`` and ``groundtruth``.
+            Options may stand behind it, as in ``"yolox(score=0.3, min_size=40)"``; those given apart win.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         options: of every detector: ``min_size``, the least length of a box's longer side in pixels; ``roi``,
             the region of interest in which the foot point of a detection must lie: the corners (x, y) of a

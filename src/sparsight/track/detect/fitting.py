@@ -14,18 +14,21 @@ from sparsight.track.types import Image
 
 @dataclass(frozen=True)
 class Placement:
-    """Where an image lies in a network's input: at its top left corner, scaled.
+    """Where an image lies in a network's input.
 
     Attributes:
         scale: input pixels per image pixel, (x, y).
+        corner: where the image's top left corner is, (x, y) in pixels of the input.
     """
 
     scale: tuple[float, float]
+    corner: tuple[float, float] = (0.0, 0.0)
 
     def to_image(self, xyxy: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         """Boxes (N, 4) in pixels of the input, as boxes in pixels of the image."""
-        scaled: NDArray[np.float32] = (xyxy / np.array(self.scale * 2)).astype(np.float32)
-        return scaled
+        placed = (xyxy - np.array(self.corner * 2)) / np.array(self.scale * 2)
+        on_image: NDArray[np.float32] = placed.astype(np.float32)
+        return on_image
 
 
 def stretch(image: Image, height: int, width: int) -> tuple[Image, Placement]:
@@ -34,15 +37,21 @@ def stretch(image: Image, height: int, width: int) -> tuple[Image, Placement]:
     return _resize(image, height, width), Placement((width / columns, height / rows))
 
 
-def letterbox(image: Image, height: int, width: int, fill: int) -> tuple[Image, Placement]:
-    """The whole image at the top left of (height, width, 3), its aspect ratio kept, the rest ``fill``."""
+def letterbox(
+    image: Image, height: int, width: int, fill: int, *, centred: bool = False
+) -> tuple[Image, Placement]:
+    """The whole image within (height, width, 3), its aspect ratio kept, the rest ``fill``.
+
+    It lies at the top left, or, ``centred``, in the middle.
+    """
     rows, columns = image.shape[:2]
     scale = min(height / rows, width / columns)
     # A very long or high image would otherwise shrink to no pixels at all.
     inner = (max(1, int(rows * scale)), max(1, int(columns * scale)))
     canvas = np.full((height, width, 3), fill, np.uint8)
-    canvas[: inner[0], : inner[1]] = _resize(image, *inner)
-    return canvas, Placement((inner[1] / columns, inner[0] / rows))
+    top, left = ((height - inner[0]) // 2, (width - inner[1]) // 2) if centred else (0, 0)
+    canvas[top : top + inner[0], left : left + inner[1]] = _resize(image, *inner)
+    return canvas, Placement((inner[1] / columns, inner[0] / rows), (left, top))
 
 
 def _resize(image: Image, height: int, width: int) -> Image:

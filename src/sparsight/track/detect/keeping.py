@@ -54,7 +54,8 @@ class Region:
         column, row = np.floor(foot).astype(np.int64).T
         on_image = (column >= 0) & (column < width) & (row >= 0) & (row < height)
         held: NDArray[np.bool_] = self.mask[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)]
-        return held & on_image
+        held &= on_image
+        return held
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sparsight import assets
 from sparsight.errors import SparsightError
 from sparsight.nets.runtime import Session
-from sparsight.track.detect.detector import IOU, PERSON, NetworkDetector, try_out
+from sparsight.track.detect.detector import IOU, PERSON, Decode, NetworkDetector, try_out
 from sparsight.track.detect.fitting import Placement, channels_first, letterbox
 from sparsight.track.types import Image
 
@@ -38,13 +38,20 @@ def yolox(
     described in :mod:`sparsight.nets.yolox`.
     """
     session = Session(_published(name, device) if network is None else network, device)
-    cells, stride = _grid(session)
     shapes = [output.shape for output in try_out(session).values()]
-    if len(shapes) != 1 or len(shapes[0]) != 3 or shapes[0][1] != len(cells) or shapes[0][2] < 6:
+    cells = len(grid(session)[0])
+    if len(shapes) != 1 or len(shapes[0]) != 3 or shapes[0][1] != cells or shapes[0][2] < 6:
         raise SparsightError(
             f"the network given to {name} has outputs of shape {shapes}, but YOLOX's one output of"
-            f" (1, {len(cells)}, 5 + classes) is needed: export it without decoding or suppression."
+            f" (1, {cells}, 5 + classes) is needed: export it without decoding or suppression."
         )
+    decode = decoder(session)
+    return NetworkDetector(name, session, prepare, decode, shapes[0][2] - 5, score, iou, classes)
+
+
+def decoder(session: Session) -> Decode:
+    """What decodes the one output of a YOLOX with the input size of ``session``, in units of its grid."""
+    cells, stride = grid(session)
 
     def decode(outputs: Mapping[str, NDArray[Any]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         (raw,) = outputs.values()
@@ -53,7 +60,13 @@ def yolox(
         centre = (raw[..., :2] + cells) * stride
         return np.concatenate([centre - half, centre + half], axis=-1), raw[..., 5:] * raw[..., 4:5]
 
-    return NetworkDetector(name, session, _prepare, decode, shapes[0][2] - 5, score, iou, classes)
+    return decode
+
+
+def prepare(image: Image, height: int, width: int) -> tuple[NDArray[np.float32], Placement]:
+    """Fit an image to a YOLOX's input: letterboxed, BGR from 0 to 255."""
+    fitted, placement = letterbox(image, height, width, FILL)
+    return channels_first(fitted[:, :, ::-1]), placement  # trained on OpenCV's BGR
 
 
 yolox_nano = functools.partial(yolox, "yolox_nano")
@@ -74,7 +87,7 @@ def _published(name: str, device: str) -> nn.Module | Path:
     return assets.path(name)
 
 
-def _grid(session: Session) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def grid(session: Session) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Column and row of each cell, (cells, 2), and its stride, (cells, 1)."""
     _, height, width = session.input_shape
     if height % STRIDES[-1] or width % STRIDES[-1]:
@@ -87,8 +100,3 @@ def _grid(session: Session) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         cells.append(np.stack([columns, rows], axis=-1).reshape(-1, 2))
         strides.append(np.full((len(cells[-1]), 1), stride))
     return np.concatenate(cells).astype(np.float32), np.concatenate(strides).astype(np.float32)
-
-
-def _prepare(image: Image, height: int, width: int) -> tuple[NDArray[np.float32], Placement]:
-    fitted, placement = letterbox(image, height, width, FILL)
-    return channels_first(fitted[:, :, ::-1]), placement  # trained on OpenCV's BGR
