@@ -259,7 +259,7 @@ class OneByOne:
         for track in self.tracks:
             size = np.tile(track["x"][2:4], 2)
             track["x"] = F @ track["x"]
-            track["P"] = F @ track["P"] @ F.T + np.diag(np.concatenate((size / 20, size / 160)) ** 2)
+            track["P"] = F @ track["P"] @ F.T + np.diag(np.concatenate((size / 20, size / 80)) ** 2)
         gain = np.zeros((len(self.tracks), len(boxes)))
         for i, track in enumerate(self.tracks):
             x = track["x"]

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -168,6 +168,10 @@ XYWH = Motion(
     first_velocity=(1 / 16,) * 4,
 )
 """BoT-SORT's, in box widths and heights."""
+
+WALKERS = replace(XYWH, velocity=(1 / 80,) * 4, first_velocity=(1 / 4,) * 4)
+"""XYWH for people at 7 to 30 frames/s. The published noise is for 30, where a person moves little between
+two frames. At 7, a walker covers a quarter of a body's width and more before any velocity is known."""
 
 
 def initiate(motion: Motion, measured: State) -> State:

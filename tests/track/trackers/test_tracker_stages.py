@@ -119,14 +119,14 @@ class TestBotSort:
         red, blue = [1.0, 0.0], [0.0, 1.0]
         swapped = {}
         for looks in (False, True):
-            tracker = build_tracker("botsort", min_hits=1)
+            tracker = build_tracker("botsort", min_hits=1, near=0.5)
             for _ in range(5):
                 tracker.update(found((0, 0, 0.9), (16, 0, 0.9), looks=[red, blue] if looks else None))
             # They crossed between two frames.
             got = tracker.update(found((0, 0, 0.9), (16, 0, 0.9), looks=[blue, red] if looks else None))
             swapped[looks] = ids(got)
         assert swapped[False] == {0: 1, 1: 2}
-        # 16 of 40 pixels: an overlap of 0.43, below `near` 0.5, where looks do not count.
+        # 16 of 40 pixels: an overlap of 0.43, below `near`, where looks do not count.
         assert swapped[True] == {0: 1, 1: 2}
         tracker = build_tracker("botsort", min_hits=1, near=0.3)
         for _ in range(5):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,6 @@ from sparsight.track.trackers.looks import given, looks_of, unit
 from sparsight.track.trackers.stages import Stages
 from sparsight.track.types import Detections, Image, Tracks
 
-# As for sort: at low frame rates a walker's first step is long.
-_MOTION = replace(kalman.XYWH, first_velocity=(1 / 4,) * 4)
 _NO_CAMERA = "none"
 
 
@@ -35,10 +32,10 @@ class BotSort(BaseTracker):
         self,
         *,
         iou: float = 0.1,
-        low_iou: float = 0.5,
-        new_iou: float = 0.3,
-        appearance: float = 0.25,
-        near: float = 0.5,
+        low_iou: float = 0.3,
+        new_iou: float = 0.1,
+        appearance: float = 0.4,
+        near: float = 0.1,
         memory: float = 0.9,
         camera: str = "flow",
         score: float = 0.1,
@@ -80,7 +77,7 @@ class BotSort(BaseTracker):
         lookup("method of camera motion", camera, {**motion.METHODS, _NO_CAMERA: None})
         self._method = camera
         super().__init__(
-            _MOTION,
+            kalman.WALKERS,
             max_age=max_age,
             min_hits=min_hits,
             invalid=invalid,

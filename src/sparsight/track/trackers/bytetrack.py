@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from sparsight.track import kalman
 from sparsight.track.trackers.base import BaseTracker, candidates
 from sparsight.track.trackers.core import check_range
 from sparsight.track.trackers.stages import Stages
 from sparsight.track.types import Detections, Image, Tracks
-
-# As for sort: at low frame rates a walker's first step is long.
-_MOTION = replace(kalman.XYAH, first_velocity=(1 / 8, 1 / 8, 1e-5, 1 / 16))
 
 
 class ByteTrack(BaseTracker):
@@ -25,8 +20,8 @@ class ByteTrack(BaseTracker):
         self,
         *,
         iou: float = 0.1,
-        low_iou: float = 0.5,
-        new_iou: float = 0.3,
+        low_iou: float = 0.3,
+        new_iou: float = 0.1,
         score: float = 0.1,
         high_score: float = 0.6,
         new_score: float = 0.7,
@@ -52,7 +47,7 @@ class ByteTrack(BaseTracker):
         """
         for name, value in (("iou", iou), ("low_iou", low_iou), ("new_iou", new_iou)):
             check_range(name, value, 0, 1, below=True)
-        super().__init__(_MOTION, max_age=max_age, min_hits=min_hits, invalid=invalid)
+        super().__init__(kalman.WALKERS, max_age=max_age, min_hits=min_hits, invalid=invalid)
         self._iou, self._low_iou, self._new_iou = iou, low_iou, new_iou
         self._score = score
         self._high_score = max(score, high_score)

@@ -20,7 +20,7 @@ from sparsight.track.types import Detections, Image, Tracks
 
 GATE = 9.4877
 """Squared Mahalanobis distance within which 95% of the measurements of a track fall: χ² of 4 coordinates."""
-# As for sort: at low frame rates a walker's first step is long.
+# As in kalman.WALKERS: at low frame rates a walker's first step is long.
 _MOTION = replace(kalman.XYAH, first_velocity=(1 / 8, 1 / 8, 1e-5, 1 / 16))
 
 

@@ -32,7 +32,7 @@ class OCSort(BaseTracker):
         score: float = 0.6,
         new_score: float = 0.6,
         max_age: float = 30,
-        min_hits: int = 3,
+        min_hits: int = 2,
         invalid: str = "refuse",
     ) -> None:
         """Start without tracks.

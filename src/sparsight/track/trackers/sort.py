@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from sparsight.track import kalman
 from sparsight.track.associate import assign
 from sparsight.track.trackers.base import BaseTracker, candidates
 from sparsight.track.trackers.core import check_range
 from sparsight.track.types import Detections, Image, Tracks
-
-# The published noise is for 30 frames/s, where a person moves little between two of them. At 7 frames/s a
-# walker covers a quarter of a body's width and more from one to the next, before any velocity is known.
-_MOTION = replace(kalman.XYWH, first_velocity=(1 / 4,) * 4)
 
 
 class Sort(BaseTracker):
@@ -47,7 +41,7 @@ class Sort(BaseTracker):
             SparsightError: a parameter is out of its range.
         """
         check_range("iou", iou, 0, 1, below=True)
-        super().__init__(_MOTION, max_age=max_age, min_hits=min_hits, invalid=invalid)
+        super().__init__(kalman.WALKERS, max_age=max_age, min_hits=min_hits, invalid=invalid)
         self._iou = iou
         self._score = score
         self._new_score = max(score, new_score)
