@@ -115,7 +115,7 @@ class Classifier:
     weights: str
 
     def recognise(self, vectors: NDArray[np.float32]) -> Decisions:
-        """Decide about crops by their unit vectors (N, D); vectors of zeros, which tell nothing, are unknown."""
+        """Decide about crops by their unit vectors (N, D); one of zeros, which tells nothing, is unknown."""
         told = vectors.any(axis=1)
         scores = self.machine(vectors)
         scores[~told] = 0

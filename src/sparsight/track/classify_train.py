@@ -13,16 +13,17 @@ from numpy.typing import NDArray
 
 from sparsight.errors import SparsightError
 from sparsight.registry import lookup
-from sparsight.track.classify import KINDS, Calibration, Classifier, Machine, decide
+from sparsight.track.classify import KINDS, Calibration, Classifier, Machine
+from sparsight.track.classify_threshold import groups, open_set_threshold
+
+MIN_PEOPLE = 3
+"""People that a threshold for strangers needs: one to be the stranger, and two who differ."""
 
 MIN_CROPS = 4
 """Crops that a person needs: fewer do not show how much one person's crops differ."""
 
 BLOCKS = 5
 """Parts, at most, into which each person's crops are split to be held out in turn."""
-
-LEFT_OUT = 20
-"""People up to which each is left out alone; with more, so many groups of them are."""
 
 MOST = 10_000
 """Crops that support vector machines are fitted to: their products with one another fill 800 MB."""
@@ -80,12 +81,11 @@ def train(
     lookup("classifier", kind, dict.fromkeys(KINDS))
     if not 0 < far < 1:
         raise SparsightError(f"far is {far}, but a rate of false accepts lies between 0 and 1.")
-    least = 2 if kind == "cosine" else 3
-    if len(people) < least:
-        hint = " (--model cosine takes 2)" if kind != "cosine" and len(people) == 2 else ""
+    if len(people) < MIN_PEOPLE:
+        given = "is 1 person" if len(people) == 1 else f"are {len(people)} people"
         raise SparsightError(
-            f"there {'is 1 person' if len(people) == 1 else f'are {len(people)} people'} to train a {kind} "
-            f"classifier on: give at least {least}, one of whom is left out to set the threshold{hint}."
+            f"there {given} to learn from: give at least {MIN_PEOPLE}, each of whom is left out in turn to "
+            "find what strangers look like."
         )
     count = np.bincount(label, minlength=len(people))
     if count.min() < MIN_CROPS:
@@ -96,7 +96,7 @@ def train(
     if kind != "cosine" and len(label) > MOST:
         raise SparsightError(
             f"there are {len(label)} crops, and a {kind} classifier takes {MOST} at most: use fewer of each "
-            "person, or --model cosine."
+            "person, or the cosine kind."
         )
     fitted = _Fitter(vectors, label, len(people), kind)
     trial = cross_validate(fitted)
@@ -118,7 +118,7 @@ class _Fitter:
             except ImportError:
                 raise SparsightError(
                     f"training a {kind} classifier needs scikit-learn: pip install 'sparsight[svm]', or use "
-                    "--model cosine."
+                    "the cosine kind."
                 ) from None
             self.kernel = self.vectors @ self.vectors.T
         if kind == "rbf":
@@ -160,8 +160,7 @@ def cross_validate(fit: _Fitter) -> Trial:
     for part in range(int(block.max()) + 1):
         held = block == part
         enrolled[held] = fit(np.flatnonzero(~held), everyone)(fit.vectors[held].astype(np.float32))
-    # Every so manieth person, so that neighbours in the alphabet (one family, one team) part.
-    group = everyone % min(fit.people, LEFT_OUT)
+    group = groups(fit.people)
     for part in range(int(group.max()) + 1):
         held, others = (group == part)[label], np.flatnonzero(group != part)
         scores = fit(np.flatnonzero(~held), others)(fit.vectors[held].astype(np.float32))
@@ -181,27 +180,14 @@ def blocks(label: NDArray[np.int64], people: int) -> NDArray[np.int64]:
 
 def calibrate(trial: Trial, far: float) -> Calibration:
     """Threshold and probabilities from cross-validated scores."""
-    best = trial.stranger.max(axis=1)
-    slope, offset = _logistic(trial.enrolled.max(axis=1), best)
+    slope, offset = _logistic(trial.enrolled.max(axis=1), trial.stranger.max(axis=1))
     return Calibration(
-        threshold=threshold_for(best, trial.label, far),
+        threshold=open_set_threshold(trial.stranger, trial.label, far),
         far=far,
         steepness=_steepness(trial.enrolled, trial.label),
         slope=slope,
         offset=offset,
     )
-
-
-def threshold_for(best: NDArray[np.float64], label: NDArray[np.int64], far: float) -> float:
-    """The least threshold that at most a share ``far`` of the strangers' best scores (N,) exceed.
-
-    Everyone's crops weigh the same together, however many there are.
-    """
-    weight = 1 / np.bincount(label)[label]
-    order = np.argsort(-best, kind="stable")
-    passed = np.cumsum(weight[order]) / weight.sum()
-    # At the first place where too many would have passed, that crop must not: scores up to its own stay out.
-    return float(best[order[int(np.searchsorted(passed, far * (1 + 1e-12), side="right"))]])
 
 
 def _steepness(scores: NDArray[np.float64], label: NDArray[np.int64]) -> float:
@@ -253,21 +239,3 @@ def _logistic(enrolled: NDArray[np.float64], stranger: NDArray[np.float64]) -> t
     found = minimize(loss, np.array([1.0, 0.0]), jac=True, method="BFGS")
     slope = max(float(found.x[0]), 0.0) / scale
     return slope, float(found.x[1]) - slope * centre
-
-
-def open_set_decisions(trial: Trial, calibration: Calibration) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Who each crop is taken for, (N,) and (N,): with its person enrolled, and with its person a stranger.
-
-    A stranger meets a threshold that was chosen on the other people alone, so the rate is an honest one.
-    """
-    enrolled = decide(trial.enrolled, calibration).person
-    best = trial.stranger.max(axis=1)
-    people = trial.enrolled.shape[1]
-    threshold = np.array(
-        [
-            threshold_for(best[trial.label != one], trial.label[trial.label != one], calibration.far)
-            for one in range(people)
-        ]
-    )
-    stranger = np.where(best > threshold[trial.label], trial.stranger.argmax(axis=1), -1)
-    return enrolled, stranger
