@@ -103,6 +103,8 @@ def test_rows_follow_a_decision_that_is_taken_back(tmp_path: Path, monkeypatch: 
         def matches(self) -> list[Any]:
             return []
 
+        tracklets = corrected = matches
+
     monkeypatch.setattr(watch_module, "Identifier", Fickle)
     out = tmp_path / "out"
     paths: dict[str, Any] = {"red": lambda t: (20, 10 + t), "green": lambda t: (60, 20 + t)}
@@ -126,16 +128,59 @@ def test_names_given_in_the_gallery_are_shown(tmp_path: Path) -> None:
     assert "&lt;b&gt;Anna&lt;/b&gt;" in page and "<b>Anna</b>" not in page
 
 
-def test_two_cameras_share_the_people(tmp_path: Path) -> None:
-    sources = tuple(
-        str(film(tmp_path / folder / "cam.mp4", {"red": path}, 40))
-        for folder, path in (("a", lambda t: (20, 10 + t)), ("b", lambda t: (100 - t, 60)))
-    )
+def two_films(tmp_path: Path) -> tuple[str, ...]:
+    """Red walks before both cameras at once."""
+    paths = (("a", lambda t: (20, 10 + t)), ("b", lambda t: (100 - t, 60)))
+    return tuple(str(film(tmp_path / folder / "cam.mp4", {"red": path}, 40)) for folder, path in paths)
+
+
+def test_two_cameras_of_one_place_share_the_people(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    watch(WatchOptions(sources=sources, out=out, saliency=False))
+    places = (("cam", "cam-2"),)
+    watch(WatchOptions(sources=two_films(tmp_path), out=out, saliency=False, same_place=places))
     (person,) = identities(out)
     assert person["cameras"] == ["cam", "cam-2"]
     assert (out / "cam" / "tracks.txt").exists() and (out / "cam-2" / "video.mp4").exists()
+
+
+def test_nobody_is_at_two_places_at_once_and_films_give_the_same_every_time(tmp_path: Path) -> None:
+    sources = two_films(tmp_path)
+    told = []
+    for turn in range(3):
+        out = tmp_path / str(turn)
+        watch(WatchOptions(sources=sources, out=out, saliency=False))
+        told.append([(out / name / "tracks.txt").read_text() for name in ("cam", "cam-2")])
+        assert [one["cameras"] for one in identities(out)] == [["cam"], ["cam-2"]]
+    assert told[0] == told[1] == told[2]
+
+
+def test_the_way_between_two_cameras(tmp_path: Path) -> None:
+    """Green leaves one camera and is before the other two seconds later."""
+    first = film(tmp_path / "a.mp4", {"green": lambda t: (60, 20 + t) if t < 40 else None}, 110)
+    second = film(tmp_path / "b.mp4", {"green": lambda t: (60, 20 + t / 2) if t > 60 else None}, 110)
+    for seconds, people in ((1.0, 1), (10.0, 2)):
+        out = tmp_path / str(people)
+        sources = str(first), str(second)
+        watch(WatchOptions(sources, out, saliency=False, travel=(("b", "a", seconds),)))
+        assert len(identities(out)) == people
+
+
+def test_people_merged_while_a_run_goes_on_are_one_in_its_results(tmp_path: Path) -> None:
+    out, gallery = tmp_path / "out", tmp_path / "people.sqlite"
+
+    def correct(frames: int, total: int | None, in_view: int) -> None:
+        if frames == 100:
+            with Gallery(gallery) as people:
+                green = next(one for one in people.people() if one.tracklets == 2)
+                later = people.tracklets(green.id)[1]
+                people.split(green.id, [later.id])
+
+    watch(options(film(tmp_path / "a.mp4", PATHS, 110), out, gallery=gallery), correct)
+    assert sorted(len(one["tracks"]) for one in identities(out)) == [1, 1, 1]
+    rows = motchallenge.read(out / "tracks.txt")
+    assert set(np.unique(rows.id).tolist()) == {one["id"] for one in identities(out)}
+    for one in identities(out):
+        assert one["frames"] == np.count_nonzero(rows.id == one["id"])
 
 
 def test_without_re_identification_the_ids_are_the_tracks(tmp_path: Path) -> None:

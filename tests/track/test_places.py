@@ -185,7 +185,7 @@ def test_the_identifier_follows_what_others_correct(gallery: Gallery) -> None:
         other.merge(made.target, before[2])
         other.merge(made.target, again[3])
     assert scene.show(12, (3, 5, 0)) == {3: made.target}
-    assert [one.source for one in scene.identifier.corrected()] == [before[2], again[3]]
+    assert [one.source for one in scene.identifier.corrected()] == [before[1], before[2], again[3]]
     assert scene.identifier.corrected() == []
 
 

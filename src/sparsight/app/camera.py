@@ -1,11 +1,12 @@
-"""One source of a run: its tracker, its memory of who passed, and the files it writes."""
+"""One source of a run: its memory of who passed, and the files it writes."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,12 +30,13 @@ from sparsight.media import (
     draw_boxes,
     overlay,
 )
-from sparsight.track import Detector, Identifier, Tracker, Tracks
-from sparsight.track.detect import detect
+from sparsight.track import Identifier, Tracks
+from sparsight.track.gallery_records import Correction
 from sparsight.track.motchallenge import TrackWriter
 
 if TYPE_CHECKING:
     from sparsight.app.groundtruth import RunningScore
+    from sparsight.app.workers import Seen
     from sparsight.saliency import SaliencyModel, SaliencyResult
 
 SALIENCY_PER_SECOND = 4.0
@@ -49,7 +51,7 @@ _FILM_SIZE = 4096, 2304
 
 
 class Camera:
-    """Takes the frames of one source through detector, tracker and identifier to the result files.
+    """Takes the tracks of one source through the identifier to the result files.
 
     Attributes:
         name: what the results call it.
@@ -72,7 +74,6 @@ class Camera:
         self,
         name: str,
         reader: VideoReader,
-        tracker: Tracker,
         identifier: Identifier | None,
         out: Path,
         started: float,
@@ -91,9 +92,7 @@ class Camera:
         self.walked: Image | None = None
         self.saliency_mean: NDArray[np.float64] | None = None
         self.saliency_last: SaliencyResult | None = None
-        self._tracker = tracker
         self.started = started
-        self._frames: Iterator[Frame] = iter(reader)
         self._trails = Trails()
         self._feet = np.zeros((0, 2), np.float32)
         self._eased: NDArray[np.float32] | None = None
@@ -105,21 +104,20 @@ class Camera:
         # The sight behind each row of the tracks file. It has no name, so a kill leaves nothing of it.
         self._written = tempfile.TemporaryFile(dir=out)  # noqa: SIM115
 
-    def step(self, detector: Detector, model: SaliencyModel | None, times: StageTimes) -> bool:
-        """Process the next frame; False when there is none left."""
-        with times("read"):
-            frame = next(self._frames, None)
-        if frame is None:
-            return False
-        with times("detect"):
-            detections = detect(detector, frame.image, frame.index)
-        with times("track"):
-            tracks = self._tracker.update(detections, frame=frame.image, timestamp=frame.time)
+    def take(self, seen: Seen, model: SaliencyModel | None, times: StageTimes) -> None:
+        """Process what the source shows next."""
+        frame, tracks = seen.frame, seen.tracks
+        if self.reader.live and not self.frames:
+            self.started = time.time() - frame.time  # it may have taken a while to show something
+        for stage, spent in seen.spent.items():
+            times.add(stage, spent)
         person, since = tracks.id, None
         if self.identifier is not None:
             with times("re-identify"):
                 known = self.identifier.update(frame.image, tracks, self.started + frame.time)
                 person, since = known.person, known.since - self.started
+                if corrections := self.identifier.corrected():
+                    self._follow(self.identifier, corrections)
         sight = self.sights.see(tracks.id, person, frame.time, since)
         number = self.sights.label(sight)
         if self.score is not None:
@@ -135,13 +133,17 @@ class Camera:
         self.last_time = frame.time
         self.frames += 1
         self.in_view = len(tracks)
-        return True
 
-    def finish(self) -> list[Path]:
-        """Decide who the open tracks were, put the files in order, and name those written."""
+    def conclude(self) -> None:
+        """Decide who the open tracks were."""
         if self.identifier is not None:
             for track, person in self.identifier.finish().items():
                 self.sights.decide(track, person)
+
+    def finish(self) -> list[Path]:
+        """Put the files in order, once all cameras have come to a conclusion, and name those written."""
+        if self.identifier is not None:
+            self._follow(self.identifier, self.identifier.corrected())
         written = []
         if self._video is not None:
             video, self._video = self._video, None  # not to be given up any more, even if closing it fails
@@ -161,9 +163,15 @@ class Camera:
             self._video.abort()
         self.reader.close()
 
-    def _look(self, result: SaliencyResult, time: float) -> None:
+    def _follow(self, identifier: Identifier, corrections: Sequence[Correction]) -> None:
+        """Let every sight be of whom the gallery says it is now."""
+        self.sights.correct(corrections)
+        for tracklet in identifier.tracklets():
+            self.sights.settle(tracklet.track, tracklet.first_seen - self.started, tracklet.person)
+
+    def _look(self, result: SaliencyResult, moment: float) -> None:
         """Take a new saliency map: ease it into the one that is shown, and into the mean of all."""
-        self._saliency_due = time + 1 / SALIENCY_PER_SECOND
+        self._saliency_due = moment + 1 / SALIENCY_PER_SECOND
         self.saliency_last = result
         if self._eased is None or self._eased.shape != result.map.shape:
             self._eased = result.map

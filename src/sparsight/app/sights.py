@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sparsight.track.gallery_records import Correction, resolve
 
 _SAME_MOMENT = 1e-3  # seconds; unix time is precise to less than a microsecond
 _Number = TypeVar("_Number", np.int64, np.float64)
@@ -78,6 +81,17 @@ class Sights:
     def decide(self, track: int, person: int) -> None:
         """Give the newest sight of ``track`` to ``person`` after the track has ended."""
         self.person[self._newest[track]] = person
+
+    def correct(self, corrections: Sequence[Correction]) -> None:
+        """Follow merges: sights of people who are somebody else now."""
+        if corrections:
+            self.person[: self._count] = resolve(self.person[: self._count], corrections)
+
+    def settle(self, track: int, first: float, person: int) -> None:
+        """Give the sight of ``track`` that began at ``first`` seconds, if it is somebody's, to ``person``."""
+        rows = np.flatnonzero(self.track[: self._count] == track)
+        rows = rows[np.abs(self.first[rows] - first) < _SAME_MOMENT]
+        self.person[rows[self.person[rows] != UNKNOWN]] = person
 
     def label(self, row: NDArray[np.int64]) -> NDArray[np.int64]:
         """The number that stands for each sight in result files: its person, or one from a million on."""

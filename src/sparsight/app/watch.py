@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -18,15 +19,20 @@ from sparsight.app.groundtruth import RunningScore
 from sparsight.app.people import Identity, identities, write_identities
 from sparsight.app.report import write_report
 from sparsight.app.stages import StageTimes
+from sparsight.app.workers import Workers
 from sparsight.errors import SparsightError
 from sparsight.media import VideoReader, open_video
-from sparsight.track import Detector, Gallery, Identifier, build_detector, build_embedder, build_tracker
+from sparsight.track import Gallery, Identifier, build_detector, build_embedder, build_tracker
+from sparsight.track.detect.recorded import Recorded
+from sparsight.track.gallery_places import set_places, set_travel
 
 if TYPE_CHECKING:
     from sparsight.saliency import SaliencyModel
 
 IDENTITIES_EVERY = 5.0
 """Seconds between two writings of identities.json: a kill loses no more than that of it."""
+WALL = "wall"
+"""The clock of all live cameras: unix time."""
 SAMPLES = ("vtest.avi", "bikes.mp4")
 """Sample videos of people, the better one first."""
 
@@ -41,6 +47,8 @@ class WatchOptions:
     tracker: str = "sort"
     reid: str = "auto"
     gallery: Path | None = None
+    same_place: tuple[tuple[str, ...], ...] = ()
+    travel: tuple[tuple[str, str, float], ...] = ()
     saliency: bool = True
     every: int = 1
     max_frames: int | None = None
@@ -109,6 +117,11 @@ def watch(
         outputs.check(options.out, folders, inputs)
         outputs.check_folder(path.parent, "--gallery")
         detector = build_detector(options.detector, device=options.device)
+        if isinstance(detector, Recorded) and len(readers) > 1:
+            raise SparsightError(
+                f"the detections {options.detector} are of one source, but {len(readers)} are given: watch "
+                "one, or choose another --detector."
+            )
         trackers = [build_tracker(options.tracker) for _ in readers]
         model = saliency.build("deeprare", device=options.device) if options.saliency else None
         embedder = None if options.reid == "none" else build_embedder(options.reid, device=options.device)
@@ -117,18 +130,27 @@ def watch(
         if embedder is not None:
             gallery = stack.enter_context(_remembering(path, lambda: result.frames > 0))
         outputs.clear(options.out, folders)
-        started = time.time()
-        for name, reader, tracker, folder in zip(names, readers, trackers, folders, strict=True):
+        if gallery is not None:
+            _place(gallery, options)
+        started, films = time.time(), uuid.uuid4().hex
+        for name, reader, folder in zip(names, readers, folders, strict=True):
             identifier = None
             if gallery is not None and embedder is not None:
-                identifier = Identifier(gallery, embedder, camera=name)
-            camera = Camera(name, reader, tracker, identifier, folder, started)
+                # Cameras share the time of day; films watched together are taken to have begun together.
+                clock = WALL if reader.live else films
+                identifier = Identifier(gallery, embedder, camera=name, clock=clock)
+            camera = Camera(name, reader, identifier, folder, started)
             camera.names = _names(gallery)
             camera.score = result.score
             stack.callback(camera.abandon)
             result.cameras.append(camera)
         with stopping_on_signals(readers) as stopped:
-            _loop(result, options.out, gallery, detector, model, stopped, progress, scored)
+            workers = Workers(list(zip(readers, trackers, strict=True)), detector)
+            stack.callback(workers.stop)
+            _loop(result, options.out, gallery, workers, model, stopped, progress, scored)
+            workers.stop()
+            for camera in result.cameras:
+                camera.conclude()
             for camera in result.cameras:
                 result.files += camera.finish()
             result.warnings = [reader.warning for reader in readers if reader.warning]
@@ -180,39 +202,44 @@ def _loop(
     result: WatchResult,
     out: Path,
     gallery: Gallery | None,
-    detector: Detector,
+    workers: Workers,
     model: SaliencyModel | None,
     stopped: list[int],
     progress: Progress | None,
     scored: Scored | None,
 ) -> None:
-    """Take one frame of each source in turn until all have ended or a signal came."""
+    """Take the frames of all sources until all have ended or a signal came."""
     counts = [camera.reader.frame_count for camera in result.cameras]
     total = None if None in counts else sum(count for count in counts if count is not None)
-    active = list(result.cameras)
     begin = written = time.perf_counter()
     seen_until = 0.0
-    while active and not stopped:
-        for camera in list(active):
-            if stopped:
-                break
-            if not camera.step(detector, model, result.stages):
-                active.remove(camera)
-                continue
-            result.frames += 1
-            now = time.perf_counter()
-            result.seconds = now - begin
-            if now - written > IDENTITIES_EVERY:
-                names = _names(gallery)
-                write_identities(out, identities(result.cameras, names), gallery, since=seen_until)
-                seen_until = min(each.last_time for each in result.cameras)
-                for each in result.cameras:
-                    each.names = names
-                written = now
-            if scored is not None and result.score is not None:
-                scored(result.score)
-            if progress is not None:
-                progress(result.frames, total, sum(each.in_view for each in result.cameras))
+    for number, seen in workers.seen():
+        if stopped:
+            break
+        result.cameras[number].take(seen, model, result.stages)
+        result.frames += 1
+        now = time.perf_counter()
+        result.seconds = now - begin
+        if now - written > IDENTITIES_EVERY:
+            names = _names(gallery)
+            write_identities(out, identities(result.cameras, names), gallery, since=seen_until)
+            seen_until = min(each.last_time for each in result.cameras)
+            for each in result.cameras:
+                each.names = names
+            written = now
+        if scored is not None and result.score is not None:
+            scored(result.score)
+        if progress is not None:
+            progress(result.frames, total, sum(each.in_view for each in result.cameras))
+        if stopped:
+            break
+
+
+def _place(gallery: Gallery, options: WatchOptions) -> None:
+    """Keep in ``gallery`` what was said about where the cameras are."""
+    set_places(gallery, options.same_place)
+    for origin, destination, seconds in options.travel:
+        set_travel(gallery, origin, destination, seconds)
 
 
 def _names(gallery: Gallery | None) -> dict[int, str]:

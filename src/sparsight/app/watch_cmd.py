@@ -59,6 +59,22 @@ def watch(
             show_default="DIR/gallery.sqlite",
         ),
     ] = None,
+    same_place: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Cameras with overlapping views, which may see one person at once; kept in the gallery.",
+            metavar="A,B",
+            show_default=False,
+        ),
+    ] = None,
+    travel: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Seconds that the way between two cameras takes at least; kept in the gallery.",
+            metavar="A:B=SECONDS",
+            show_default=False,
+        ),
+    ] = None,
     saliency: Saliency = True,
     every: Annotated[
         int, typer.Option(min=1, help="Process each Nth frame only, to be faster.", metavar="N")
@@ -102,6 +118,8 @@ def watch(
             tracker=tracker,
             reid=reid,
             gallery=gallery,
+            same_place=tuple(tuple(one.split(",")) for one in same_place or ()),
+            travel=tuple(_way(one) for one in travel or ()),
             saliency=saliency,
             every=every,
             max_frames=max_frames,
@@ -125,6 +143,18 @@ def demo(
             sources=(str(sample_video()),), out=out, saliency=saliency, max_frames=max_frames, device=device
         )
     )
+
+
+def _way(text: str) -> tuple[str, str, float]:
+    """The cameras and seconds of ``A:B=20``."""
+    from sparsight.errors import SparsightError
+
+    cameras, _, seconds = text.rpartition("=")
+    origin, _, destination = cameras.partition(":")
+    try:
+        return origin, destination, float(seconds)
+    except ValueError:
+        raise SparsightError(f"{text!r} is no way between cameras: say A:B=20 for 20 seconds.") from None
 
 
 def _run(options: WatchOptions) -> None:

@@ -27,7 +27,7 @@ class Moments:
         tracklet, person: (N,) int64 numbers in the gallery.
         first, last: (N,) float64 seconds.
         before, after: (N,) float64 seconds that must lie between this sight and a later one before the camera
-            that was asked about, and between an earlier one and this; minus infinity where both may be at once.
+            that was asked about, and between an earlier one and this; minus infinity where both may be.
     """
 
     tracklet: NDArray[np.int64]

@@ -12,8 +12,8 @@ from sparsight.track.gallery_records import BY_EVIDENCE
 ENOUGH = 8
 """Vectors that both sides of a revision must have: with fewer there is nothing to have second thoughts on."""
 ALIKE = 0.8
-"""Two people are taken for one if most of what is known of each is within so many times the greatest distance of
-the other."""
+"""Two people are taken for one if most of what is known of each is within so many times the greatest distance
+of the other."""
 UNLIKE = 1.25
 """A sight is split off from a person beyond so many times the greatest distance."""
 
@@ -36,7 +36,8 @@ def split_misplaced(
     with gallery.transaction():
         rows = gallery.store.rows(
             f"SELECT person, other.id = ?, {gallery.store.vector} FROM embedding "
-            "JOIN tracklet AS other ON other.id = embedding.tracklet JOIN model ON model.id = embedding.model "
+            "JOIN tracklet AS other ON other.id = embedding.tracklet "
+            "JOIN model ON model.id = embedding.model "
             "WHERE model.name = ? AND person = (SELECT person FROM tracklet WHERE id = ?)",
             (tracklet, model, tracklet),
         )

@@ -13,7 +13,7 @@ from sparsight.track.embed import Embedder, crops
 from sparsight.track.evidence import CROPS, Evidence, crop_quality
 from sparsight.track.gallery import Gallery
 from sparsight.track.gallery_places import moments
-from sparsight.track.gallery_records import MERGE, Correction, Tracklet, resolve
+from sparsight.track.gallery_records import Correction, Tracklet, resolve
 from sparsight.track.gallery_revise import merge_alike, split_misplaced
 from sparsight.track.types import Image, Tracks
 
@@ -181,9 +181,13 @@ class Identifier:
         return late
 
     def corrected(self) -> list[Correction]:
-        """Merges made since the last call, by whomever: people reported earlier are somebody else now."""
+        """Corrections made since the last call, by whomever: some reported earlier are somebody else now."""
         made, self._corrections = self._corrections, []
-        return [one for one in made if one.kind == MERGE]
+        return made
+
+    def tracklets(self) -> list[Tracklet]:
+        """Every sight that this identifier has written and that is still there, as it is now."""
+        return self._gallery.tracklets_of(self.run)
 
     def matches(self) -> list[Match]:
         """Every decision that still stands, in the order in which the tracks began."""
@@ -195,7 +199,7 @@ class Identifier:
                 gallery.crop(tracklet.id),
                 None if tracklet.matched is None else gallery.crop(tracklet.matched),
             )
-            for tracklet in gallery.tracklets_of(self.run)
+            for tracklet in self.tracklets()
         ]
 
     # Looking
