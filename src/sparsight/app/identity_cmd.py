@@ -8,12 +8,16 @@ from typing import Annotated
 
 import typer
 
+from sparsight.app import identity_train_cmd
 from sparsight.app.outputs import check_folder
 from sparsight.errors import SparsightError
 
 identity_app = typer.Typer(
     help="The people in a gallery: who they are, and who is who.", no_args_is_help=True
 )
+
+identity_app.command()(identity_train_cmd.train)
+identity_app.command("who")(identity_train_cmd.who)
 
 GalleryFile = Annotated[
     Path, typer.Option("--gallery", "-g", help="The memory of people that watch wrote.", metavar="FILE")

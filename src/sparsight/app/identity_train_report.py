@@ -21,7 +21,7 @@ STRANGER, UNKNOWN = "as strangers", "unknown"
 
 
 def summary(classifier: Classifier, found: Results, most: int) -> Iterator[RenderableType]:
-    """What a terminal shows; the confusion matrix of up to ``most`` people, else a row of counts per person."""
+    """What a terminal shows: of up to ``most`` people a confusion matrix, of more a row of counts each."""
     for name, text, _ in facts(classifier, found):
         yield f"{escape(name)}: [bold]{escape(text)}[/bold]"
     people = [*classifier.people, STRANGER]

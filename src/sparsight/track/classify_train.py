@@ -122,7 +122,7 @@ class _Fitter:
                 ) from None
             self.kernel = self.vectors @ self.vectors.T
         if kind == "rbf":
-            # scikit-learn's gamma="scale": one over the mean squared distance from the mean vector.
+            # One over the mean squared distance from the mean vector: as far as crops are from one another.
             centred = self.vectors - self.vectors.mean(axis=0)
             spread = float(np.einsum("nd,nd->n", centred, centred).mean())
             self.gamma = 1 / max(spread, 1e-6)
