@@ -7,7 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from sparsight.app.track_tune_cmd import tune
+
 track_app = typer.Typer(help="Tracks alone: make them, evaluate them, convert them.", no_args_is_help=True)
+track_app.command()(tune)
 
 Out = Annotated[Path, typer.Option(help="Folder for the results; made if it is not there.", metavar="DIR")]
 
