@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from sparsight import SparsightError, media, saliency
 from sparsight.app.saliency_cmd import saliency_app
-from sparsight.saliency import SaliencyResult
+from sparsight.saliency import SaliencyResult, models
 
 asked: list[tuple[str, dict[str, Any]]] = []
 """The models that were built."""
@@ -176,6 +176,23 @@ def test_blur_and_centre_prior(pictures: list[str], tmp_path: Path) -> None:
     assert done.max() == 255
     assert done[0].mean() < plain[0].mean() / 2
     assert np.abs(np.diff(done.astype(int))).mean() < np.abs(np.diff(plain.astype(int))).mean() / 2
+
+
+@pytest.mark.parametrize("resize", [False, True])
+def test_maps_of_another_size_are_stretched_when_asked(
+    resize: bool, pictures: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saliency, "build", models.build, raising=False)
+    (tmp_path / "maps").mkdir()
+    np.save(tmp_path / "maps" / "one.npy", np.eye(4))
+    arguments = [pictures[0], "--model", f"maps:{tmp_path / 'maps'}", "--out", str(tmp_path / "out")]
+    if resize:
+        run(*arguments, "--resize", "--explain")
+        assert media.read_image(tmp_path / "out" / "one.saliency.png").shape == (30, 40, 3)
+        assert (tmp_path / "out" / "one.explained.png").is_file()
+    else:
+        with pytest.raises(SparsightError, match=r"is 4x4 pixels, its image 40x30: .*give --resize"):
+            run(*arguments)
 
 
 def test_a_film_among_the_inputs(film: str, pictures: list[str], tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 from sparsight import SparsightError, media
 from sparsight.app.saliency_cmd import saliency_app
 from sparsight.app.saliency_score_charts import Bar, interval_bars, number
+from sparsight.app.saliency_score_cmd import split_names
 
 pd = pytest.importorskip("pandas")
 
@@ -65,6 +66,26 @@ def test_files_and_table(folder: Path) -> None:
     assert re.search(r"uniform +0\.500 +0\.000 ", result.stdout)
     for name in ("report.html", "scores.csv", "scores.parquet"):
         assert (out / name).is_file() and name in result.stdout
+
+
+def test_metrics_that_some_images_have_nothing_for_are_told(folder: Path) -> None:
+    mask = np.zeros((48, 64, 3), np.uint8)
+    mask[:20] = 255
+    for name in range(2):
+        media.write_image(folder / "masks" / f"{name}.png", mask)
+    result = run(folder, metrics="nss,mae")
+    told = "mae: scored on 2 of 5 images"
+    assert told in result.stderr and "nss: scored on" not in result.stderr
+    assert told in (folder.parent / "out" / "report.html").read_text("utf-8")
+
+
+def test_options_in_the_names_of_models(folder: Path) -> None:
+    models = "center_bias(sigma=0.1),center_bias(sigma=0.4)"
+    result = run(folder, models=models, metrics="nss")
+    assert result.exit_code == 0
+    table = pd.read_parquet(folder.parent / "out" / "scores.parquet")
+    assert set(table["model"]) == {"center_bias(sigma=0.1)", "center_bias(sigma=0.4)"}
+    assert split_names("a, b(c=1, d=2),maps:x") == ["a", "b(c=1, d=2)", "maps:x"]
 
 
 class Page(HTMLParser):

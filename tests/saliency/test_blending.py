@@ -83,6 +83,11 @@ def test_names_reach_the_parts_of_a_fused_model(tmp_path: Path) -> None:
         predict(model, IMAGE, "two.jpg")
 
 
+def test_a_part_may_have_options_in_its_name() -> None:
+    model = saliency.build("fused:center_bias(sigma=0.1)+center_bias(sigma=0.4)")
+    assert [vars(part)["sigma"] for part in (model.bottom_up, model.top_down)] == [0.1, 0.4]
+
+
 def test_a_plus_sign_in_a_path_parts_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "a+b"
     folder.mkdir()

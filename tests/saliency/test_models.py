@@ -41,6 +41,37 @@ def test_an_unknown_option_is_told_the_nearest() -> None:
         saliency.build("fused:itti+gbvs", methd="sum")
 
 
+def test_options_may_stand_in_the_name() -> None:
+    plain = saliency.build("center_bias(sigma=0.1)")
+    assert vars(plain) == vars(saliency.build("center_bias", sigma=0.1))
+    assert vars(saliency.build("center_bias(sigma=0.1)", sigma=0.3)) == vars(
+        saliency.build("center_bias", sigma=0.3)
+    )
+    assert accepts("center_bias(sigma=0.1)", "sigma") and not accepts("center_bias()", "device")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("center_bias(0.1)", "options without names"),
+        ("center_bias(size=1)", "no option of the saliency model 'center_bias' called 'size'"),
+        ("center_bias(sigma=open('x'))", "is not a name"),
+        ("center_bais(sigma=1)", "did you mean 'center_bias'"),
+    ],
+)
+def test_bad_options_in_the_name(name: str, said: str) -> None:
+    with pytest.raises(SparsightError, match=said):
+        saliency.build(name)
+
+
+def test_any_prediction_can_be_explained() -> None:
+    image = np.zeros((40, 60, 3), np.uint8)
+    image[10:20, 10:20] = 255
+    result = predict(saliency.build("spectral_residual"), image, "a.png")
+    assert result.image is image
+    assert saliency.explain(result).shape[1] == 1280
+
+
 def test_models_say_which_options_they_have() -> None:
     assert accepts("deeprare", "device")
     assert not accepts("itti", "device")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from sparsight import SparsightError, media
 from sparsight.saliency import metrics as measures
 from sparsight.saliency.datasets import Dataset, load
 from sparsight.saliency.priors import centre_map
-from sparsight.saliency.scoring import score_dataset, summarise
+from sparsight.saliency.scoring import fewer, score_dataset, summarise
 from sparsight.saliency.scoring_truth import (
     CENTRE_SIGMA,
     make_field,
@@ -200,7 +201,7 @@ def test_stored_maps_are_found_by_name(data: Dataset, tmp_path: Path) -> None:
 
 def test_stored_maps_of_another_size_are_refused_or_stretched(data: Dataset, tmp_path: Path) -> None:
     model = stored(tmp_path, (7, 9))
-    with pytest.raises(SparsightError, match=r"7x9 pixels .*its image 48x64"):
+    with pytest.raises(SparsightError, match=r"9x7 pixels, its image 64x48"):
         scores(data, model)
     assert np.isfinite(scores(data, model, resize=True).table["nss"]).all()
 
@@ -268,6 +269,27 @@ def test_nothing_to_score_by(tmp_path: Path) -> None:
     media.write_image(tmp_path / "BenchmarkIMAGES" / "a.png", np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(SparsightError, match="mit300 has neither fixations nor regions"):
         score_dataset(load("mit300", tmp_path), ["uniform"])
+
+
+def test_an_image_is_left_out_where_no_metric_has_what_it_needs(data: Dataset) -> None:
+    """Image d has a region, but no fixations; image a has both, the others have fixations only."""
+    mask = np.zeros((*data.size(0), 3), np.uint8)
+    mask[:5] = 255
+    masks = []
+    for index, name in enumerate(data.names):
+        path = data.images[index].parent.parent / "masks" / f"{name}.png"
+        if name in "ad":
+            media.write_image(path, np.resize(mask, (*data.size(index), 3)))
+        masks.append(path if name in "ad" else None)
+    both = dataclasses.replace(data, masks=tuple(masks))
+    assert scores(both, "uniform", metrics="nss").skipped.keys() == {"d"}
+    assert scores(both, "uniform", metrics="mae").skipped.keys() == {"b", "c"}
+    mixed = scores(both, "uniform", metrics=["nss", "mae"])
+    assert not mixed.skipped
+    assert [sentence.split(",")[0] for sentence in fewer(mixed)] == [
+        "mae: scored on 2 of 4 images",
+        "nss: scored on 3 of 4 images",
+    ]
 
 
 class TestRegions:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sparsight.app.outputs import check_folder
+from sparsight.app.saliency_score_cmd import split_names
 from sparsight.errors import SparsightError
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 PRIORS = ("none", "centre")
 
 TABLES = "tables"
+
+_MOST_NAMED = 8
 
 _PACKAGES = {
     "pandas": "pandas",
@@ -72,7 +75,7 @@ def assess(
     _check_packages()
     if prior not in PRIORS:
         raise SparsightError(f"there is no prior {prior!r}: give --prior none or --prior centre.")
-    names = None if models is None else [name.strip() for name in models.split(",") if name.strip()]
+    names = None if models is None else split_names(models)
     places = list(tables or [])
     data = _load(dataset or [], root or [])
     if not places and (not data or names is None):
@@ -106,8 +109,11 @@ def assess(
             (f"in the folder {TABLES}", ", ".join(path.name for path in files if path.suffix == ".csv")),
         ],
     )
-    for note in (*without, *found.notes):
+    notes = (*without, *found.notes)
+    for note in notes[:_MOST_NAMED]:
         typer.echo(f"sparsight: {note}", err=True)
+    if len(notes) > _MOST_NAMED:
+        typer.echo(f"sparsight: {len(notes) - _MOST_NAMED} notes more: see the end of {report}.", err=True)
     for conclusion in found.conclusions:
         typer.echo(f"- {conclusion.claim}")
     typer.echo(report)

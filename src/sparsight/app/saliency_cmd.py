@@ -78,6 +78,9 @@ def predict(
         ),
     ] = None,
     levels: Annotated[bool, typer.Option("--levels", help="Also write the map of each level.")] = False,
+    resize: Annotated[
+        bool, typer.Option("--resize", help="Stretch maps of maps:FOLDER that are not of their image's size.")
+    ] = False,
     blur: Blur = 0.0,
     centre_prior: CentrePrior = 0.0,
     strict: Annotated[
@@ -97,7 +100,7 @@ def predict(
     """
     from sparsight.app.saliency_run import Extras, Finish, predict_all
 
-    chosen = _chosen(model, backbone, size, device)
+    chosen = _chosen(model, backbone, size, device, resize)
     extras = Extras(levels=levels, explain=explain or at is not None, at=None if at is None else _point(at))
     bad = predict_all(inputs, chosen, Finish(blur, centre_prior), extras, out)
     if bad and strict:
@@ -138,7 +141,7 @@ def video(
     film(source, chosen, Finish(blur, centre_prior), filming, out)
 
 
-def _chosen(model: str, backbone: str | None, size: str | None, device: str) -> Chosen:
+def _chosen(model: str, backbone: str | None, size: str | None, device: str, resize: bool = False) -> Chosen:
     """The model and those of its options that were given."""
     from sparsight.app.saliency_run import Chosen
 
@@ -147,6 +150,8 @@ def _chosen(model: str, backbone: str | None, size: str | None, device: str) -> 
         options["backbone"] = backbone
     if size is not None:
         options["size"] = _size(size)
+    if resize:
+        options["resize"] = True
     return Chosen(model, options, device)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +17,8 @@ def score(
     models: Annotated[
         str,
         typer.Option(
-            help="What is scored: deeprare, itti, gbvs, maps:FOLDER, onnx:FILE, ... with commas between.",
+            help="What is scored: deeprare, itti, gbvs, maps:FOLDER, onnx:FILE, ... with commas between; "
+            "options in brackets, as 'deeprare(size=320)'.",
             metavar="NAME,NAME,...",
         ),
     ],
@@ -76,6 +78,8 @@ def score(
       sparsight saliency score --dataset osie --root OSIE --models deeprare,itti,center_bias --jobs 2
 
       sparsight saliency score --dataset folder:photos --models maps:mine,uniform --metrics nss,cc
+
+      sparsight saliency score --dataset osie --root OSIE --models 'deeprare,deeprare(size=320)'
     """
     from rich.console import Console
 
@@ -83,7 +87,7 @@ def score(
     from sparsight.app.saliency_score_report import print_table, write_report
     from sparsight.files import write_text
     from sparsight.saliency.datasets import load
-    from sparsight.saliency.scoring import score_dataset, summarise
+    from sparsight.saliency.scoring import fewer, score_dataset, summarise
     from sparsight.saliency.scoring_parts import SCORES, SUMMARY
 
     check_folder(out)
@@ -92,8 +96,8 @@ def score(
         with _bar() as progress:
             scored = score_dataset(
                 data,
-                _names(models),
-                metrics="all" if metrics == "all" else _names(metrics),
+                split_names(models),
+                metrics="all" if metrics == "all" else split_names(metrics),
                 out=out,
                 jobs=jobs,
                 limit=limit,
@@ -108,6 +112,8 @@ def score(
         write_report(out / REPORT, scored, summary)
     if scored.outside:
         typer.echo(f"sparsight: {scored.outside:,} fixations lie outside their image: dropped.", err=True)
+    for sentence in fewer(scored):
+        typer.echo(f"sparsight: {sentence}", err=True)
     for reason in list(scored.skipped.values())[:_MOST_NAMED]:
         typer.echo(f"sparsight: left out: {reason}", err=True)
     if len(scored.skipped) > _MOST_NAMED:
@@ -122,8 +128,9 @@ def score(
         raise typer.Exit(1)
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+def split_names(text: str) -> list[str]:
+    """``"a,b(c=1,d=2)"`` → ``["a", "b(c=1,d=2)"]``: commas within brackets part no names."""
+    return [name.strip() for name in re.split(r",(?![^()]*\))", text) if name.strip()]
 
 
 @contextlib.contextmanager

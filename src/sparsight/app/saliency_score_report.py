@@ -20,7 +20,7 @@ from sparsight.app.charts import COLOURS
 from sparsight.app.saliency_score_charts import Bar, interval_bars, number
 from sparsight.files import write_text
 from sparsight.saliency.metrics import METRICS
-from sparsight.saliency.scoring import RESAMPLES, Scored
+from sparsight.saliency.scoring import RESAMPLES, Scored, fewer
 from sparsight.saliency.scoring_truth import (
     CENTRE_SIGMA,
     DEFAULT_SIGMA,
@@ -32,7 +32,7 @@ from sparsight.saliency.scoring_workers import PRIORS
 REPORT = "report.html"
 
 _MOST_SKIPPED = 100
-_MOST_LETTERS = 24
+_MOST_LETTERS = 36
 _COLUMN = 10
 """Letters across a column of the table in the terminal, with the space before it."""
 _PRIOR_TITLES = {"none": "Without a centre prior", "centre": "With a centre prior"}
@@ -85,14 +85,13 @@ def print_table(scored: Scored, summary: Any, console: Console) -> None:
     for prior in PRIORS:
         for first in range(0, len(names), across):
             some = names[first : first + across]
-            title = _PRIOR_TITLES[prior] if first == 0 else None
-            console.print(_terminal_table(title, models, some, prior, bars))
+            if first == 0:
+                console.print(_PRIOR_TITLES[prior], style="italic")
+            console.print(_terminal_table(models, some, prior, bars))
 
 
-def _terminal_table(
-    title: str | None, models: Sequence[str], names: Sequence[str], prior: str, bars: Bars
-) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+def _terminal_table(models: Sequence[str], names: Sequence[str], prior: str, bars: Bars) -> Table:
+    table = Table(box=None, pad_edge=False)
     table.add_column("", max_width=_MOST_LETTERS, no_wrap=True)
     for name in names:
         # Narrow columns: the words of a name stand below one another.
@@ -202,6 +201,7 @@ def _notes(scored: Scored, images: int) -> list[str]:
         "With a centre prior, a map is multiplied by a Gaussian in the middle of the image, with deviations "
         f"of {CENTRE_SIGMA:g} of its height and of its width.",
         f"The metrics are defined as the preset {scored.settings['preset']} does.",
+        *fewer(scored),
     ]
     needs = {need for name in scored.metrics for need in METRICS[name].needs}
     sigma = scored.settings["sigma"]

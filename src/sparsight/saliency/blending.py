@@ -131,5 +131,5 @@ def _part(names: str) -> list[str]:
     """``"A+B"`` apart; at the first plus sign where no known name follows one, to say which is unknown."""
     plain = "|".join(map(re.escape, MODELS))
     schemes = "|".join(map(re.escape, SCHEMES))
-    parts = re.split(rf"\+(?=(?:{plain})(?:\+|$)|(?:{schemes}):)", names)
+    parts = re.split(rf"\+(?=(?:{plain})(?:[+(]|$)|(?:{schemes}):)", names)
     return parts if len(parts) > 1 else names.split("+", 1)

@@ -222,10 +222,10 @@ def _stored(path: Path, stretch: bool, image: NDArray[np.uint8]) -> SaliencyResu
     values = _read_map(path)
     shape = image.shape[:2]
     if values.shape != shape and not stretch:
-        own, its = ("x".join(map(str, sides)) for sides in (values.shape, shape))
+        own, its = (f"{sides[1]}x{sides[0]}" for sides in (values.shape, shape))
         raise SparsightError(
-            f"{path} is {own} pixels (height x width), its image {its}: make maps of the images' size, or "
-            "ask for resize."
+            f"{path} is {own} pixels, its image {its}: make maps of the images' size, or give --resize "
+            "(in Python resize=True)."
         )
     return SaliencyResult(resize(minmax(values), shape))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
+import re
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from sparsight.errors import SparsightError
 from sparsight.registry import lookup, resolve, unknown
 from sparsight.saliency.result import SaliencyResult
+from sparsight.spelling import spelled
 
 MODELS: dict[str, str] = {
     "aim": "sparsight.saliency.classic.aim:Aim",
@@ -68,17 +71,19 @@ def build(name: str, **options: Any) -> SaliencyModel:
     """The saliency model called ``name``, ready to be called on images.
 
     Args:
-        name: one of ``MODELS``; or ``"onnx:FILE"``, ``"maps:FOLDER"``, or two models as ``"fused:A+B"``.
-        options: the model's own, see its constructor.
+        name: one of ``MODELS``, with options of its own or without, as ``"deeprare(size=320)"``; or
+            ``"onnx:FILE"``, ``"maps:FOLDER"``, or two models as ``"fused:A+B"``.
+        options: the model's own, see its constructor; they go before those in the name.
 
     Raises:
         SparsightError: unknown name or option, or an option out of its range.
     """
-    constructor, rest, known = _constructor(name)
-    for option in options:
+    plain, own = _apart(name)
+    constructor, rest, known = _constructor(plain)
+    for option in own | options:
         if option not in known:
-            raise SparsightError(unknown(f"option of the saliency model {name!r}", option, known))
-    model: SaliencyModel = constructor(*rest, **options)
+            raise SparsightError(unknown(f"option of the saliency model {plain!r}", option, known))
+    model: SaliencyModel = constructor(*rest, **(own | options))
     return model
 
 
@@ -88,16 +93,29 @@ def accepts(name: str, option: str) -> bool:
     Raises:
         SparsightError: unknown name.
     """
-    return option in _constructor(name)[2]
+    return option in _constructor(_apart(name)[0])[2]
 
 
 def predict(model: SaliencyModel, image: NDArray[np.uint8], name: str) -> SaliencyResult:
     """The saliency of ``image`` (H×W×3 uint8 RGB), whose file is called ``name``, whatever the model.
 
+    The result keeps ``image``, so it can be explained.
+
     Raises:
         SparsightError: ``image`` is something else, or the model has nothing for an image of this name.
     """
-    return (model.named(name) if isinstance(model, NamedModel) else model)(image)
+    result = (model.named(name) if isinstance(model, NamedModel) else model)(image)
+    return result if result.image is not None else dataclasses.replace(result, image=image)
+
+
+def _apart(name: str) -> tuple[str, dict[str, Any]]:
+    """``"deeprare(size=320)"`` → ``("deeprare", {"size": 320})``; a path may hold brackets of its own."""
+    if not re.match(r"\w+\(", name):
+        return name, {}
+    plain, values, options = spelled(name)
+    if values:
+        raise SparsightError(f"{name} has options without names: give them as {plain}(size=320), say.")
+    return plain, options
 
 
 def _constructor(name: str) -> tuple[Any, tuple[str, ...], Mapping[str, inspect.Parameter]]:

@@ -74,9 +74,9 @@ def score_dataset(
 ) -> Scored:
     """Score models on the images of a data set, with and without a centre prior.
 
-    Fixations outside their image are dropped and counted; images that cannot be read, or have nothing to
-    score by, are left out and named. A map that a model cannot give, or of another size, is an error: models
-    that are scored on different images cannot be compared.
+    Fixations outside their image are dropped and counted; images that cannot be read, or have nothing that
+    one of the metrics needs, are left out and named. A map that a model cannot give, or of another size, is
+    an error: models that are scored on different images cannot be compared.
 
     Args:
         dataset: what ``datasets.load`` gives.
@@ -109,7 +109,7 @@ def score_dataset(
     chosen = _chosen_metrics(metrics, dataset)
     sizes, skipped = _sizes(dataset)
     dataset, outside = _on_image(dataset, sizes)
-    skipped |= _nothing_to_score(dataset, skipped)
+    skipped |= _nothing_to_score(dataset, skipped, chosen)
     wanted = [index for index in range(len(dataset))[:limit] if dataset.names[index] not in skipped]
     skipped = {name: why for name, why in skipped.items() if name in set(dataset.names[:limit])}
     if not wanted:
@@ -174,6 +174,17 @@ def summarise(table: Any, *, seed: int = 0, resamples: int = RESAMPLES) -> Any:
     )
 
 
+def fewer(scored: Scored) -> list[str]:
+    """A sentence for each set of metrics that not all the images have something to score by."""
+    images = scored.table.groupby("image")[list(scored.metrics)].count().gt(0).sum()
+    total = scored.table["image"].nunique()
+    return [
+        f"{', '.join(metrics.index)}: scored on {count} of {total} images, "
+        "the others have nothing to score by."
+        for count, metrics in images[images < total].groupby(images)
+    ]
+
+
 Floats = NDArray[np.float64]
 
 
@@ -234,15 +245,7 @@ def _checked_models(models: Sequence[str]) -> list[str]:
 
 def _chosen_metrics(metrics: str | Sequence[str], dataset: Dataset) -> tuple[str, ...]:
     """Names of metrics that the data set has something to score by."""
-    has: set[str] = set()
-    if dataset.fixations is not None:
-        has |= {"xy", "density", "other_xy", "baseline"}
-    if any(dataset.densities or ()):
-        has.add("density")
-    if any(dataset.masks or ()):
-        has.add("mask")
-    if any(dataset.targets or ()) and any(dataset.distractors or ()):
-        has |= {"target", "distractors", "distractor_size"}
+    has = {need for need, images in _truths(dataset).items() if images.any()}
     if metrics == "all":
         names = tuple(name for name, metric in METRICS.items() if has.issuperset(metric.needs))
         if not names:
@@ -284,19 +287,42 @@ def _on_image(dataset: Dataset, sizes: NDArray[np.int64]) -> tuple[Dataset, int]
     return replace(dataset, fixations=looked.keep(inside)), int((~inside & of_pictures).sum())
 
 
-def _nothing_to_score(dataset: Dataset, skipped: dict[str, str]) -> dict[str, str]:
-    """Images without any truth, and why."""
-    known = np.zeros(len(dataset), bool)
+def _truths(dataset: Dataset) -> dict[str, NDArray[np.bool_]]:
+    """What metrics need → which images have it, (images,) each; a region may yet turn out to be empty."""
+
+    def given(paths: Sequence[Path | None] | None) -> NDArray[np.bool_]:
+        return np.array([path is not None for path in paths or [None] * len(dataset)], bool)
+
+    looked = np.zeros(len(dataset), bool)
     if dataset.fixations is not None:
-        known |= dataset.fixations.counts(len(dataset)) > 0
-    for paths in (dataset.densities, dataset.masks, dataset.targets):
-        if paths is not None:
-            known |= [path is not None for path in paths]
-    lacks = "no fixations" if dataset.fixations is not None else "no density and no region"
+        looked = dataset.fixations.counts(len(dataset)) > 0
+    distractors = given(dataset.distractors)
     return {
-        name: f"{dataset.images[index]} has {lacks} on it."
+        "xy": looked,
+        "other_xy": looked,
+        "baseline": looked,
+        "density": looked | given(dataset.densities),
+        "mask": given(dataset.masks),
+        "target": given(dataset.targets),
+        "distractors": distractors,
+        "distractor_size": distractors,
+    }
+
+
+def _nothing_to_score(dataset: Dataset, skipped: dict[str, str], metrics: Sequence[str]) -> dict[str, str]:
+    """Images that have nothing for any of the metrics, and what they lack."""
+    truths = _truths(dataset)
+    useful = np.zeros(len(dataset), bool)
+    for name in metrics:
+        useful |= np.logical_and.reduce([truths[need] for need in METRICS[name].needs])
+    words = {"fixations": "fixations on it", "density": "density", "regions": "region", "oddity": "target"}
+    if dataset.fixations is not None:
+        words["density"] = words["fixations"]
+    lacks = " and no ".join(dict.fromkeys(words[METRICS[name].kind] for name in metrics))
+    return {
+        name: f"{dataset.images[index]} has no {lacks}."
         for index, name in enumerate(dataset.names)
-        if not known[index] and name not in skipped
+        if not useful[index] and name not in skipped
     }
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsight.errors import SparsightError
+from sparsight.saliency.metrics import METRICS
 from sparsight.saliency.scoring_parts import KEYS, part, write_part, write_skipped
 from sparsight.saliency.scoring_truth import (
     Field,
@@ -74,8 +75,8 @@ class Scorer:
             if image.shape[:2] != tuple(work.field.sizes[index]):
                 raise SparsightError(f"{dataset.images[index]} changed while it was read: score again.")
             truth = truth_of(work.field, index, pictures)
-            if not truth:
-                skipped[name] = f"{dataset.images[index]} has no density and no region that is not empty."
+            if not any(truth.keys() >= set(METRICS[metric].needs) for metric in work.metrics):
+                skipped[name] = f"{dataset.images[index]} has a region or density of nothing but zeros."
                 step(len(chunk.models))
                 continue
             for model in chunk.models:

@@ -49,7 +49,7 @@ def explain(result: SaliencyResult, x: int | None = None, y: int | None = None) 
     not have is left out.
 
     Args:
-        result: from a model that keeps the picture (``result.image``).
+        result: with its picture (``result.image``), as ``predict`` gives it for any model.
         x, y: the point, in pixels of the picture; by default where the map is highest.
 
     Returns:
@@ -61,7 +61,9 @@ def explain(result: SaliencyResult, x: int | None = None, y: int | None = None) 
     """
     image = result.image
     if image is None:
-        raise SparsightError("this saliency map holds no picture to explain: use a model such as deeprare.")
+        raise SparsightError(
+            "this saliency map holds no picture to explain: get it by predict(model, image, name)."
+        )
     if (x is None) != (y is None):
         raise SparsightError("a point to explain has two coordinates: give both x and y, or neither.")
     if x is None or y is None:

@@ -330,10 +330,10 @@ class TestFolder:
     def test_names_in_folders(self, tmp_path: Path) -> None:
         for name in ("one/a", "two/a", "two/b"):
             make.picture(tmp_path / "images" / f"{name}.jpg")
-        (tmp_path / "fixations.csv").write_text("image,x,y\ntwo/a.jpg,1,1\nb.jpg,2,2\n")
+        (tmp_path / "fixations.csv").write_text("image,x,y\none/a,0,0\ntwo/a.jpg,1,1\nb.jpg,2,2\nb,3,3\n")
         dataset = load(f"folder:{tmp_path}")
         assert dataset.fixations is not None
-        assert dataset.fixations.image.tolist() == [1, 2]
+        assert dataset.fixations.image.tolist() == [0, 1, 2, 2]
         (tmp_path / "fixations.csv").write_text("image,x,y\na.jpg,1,1\n")
         with pytest.raises(SparsightError, match=r"line 2 of .*'a\.jpg'.*not the name of one image"):
             load(f"folder:{tmp_path}")

@@ -246,7 +246,7 @@ def _effect(
     few = [f"{split.labels[index]} ({sizes[index]})" for index in range(len(sizes)) if index not in kept]
     what = f"{split.property} by {split.kind}"
     if len(kept) < 2:
-        return f"No test of {what}: fewer than {FEWEST_IN_GROUP} images in all of its groups but {len(kept)}."
+        return f"No test of {what}: fewer than two of its groups have {FEWEST_IN_GROUP} images."
     inside = np.isin(group, kept)
     values, of, group = values[inside], of[inside], np.searchsorted(kept, group[inside])
     better = values if measure.higher_is_better else -values

@@ -24,10 +24,10 @@ def folder(root: Path) -> Dataset:
     """A folder of images and what is known of them.
 
     Images are in ``images``, or in the folder itself, and in folders below. Beside ``images`` are any of
-    ``fixations.csv``, with the columns ``image`` (its file name, or its path in the folder of images), ``x``,
-    ``y`` (pixels) and, if known, ``duration`` (seconds) and ``subject`` (a whole number); ``densities``, grey
-    maps of the density of fixations; and ``masks``, pictures of the salient region in white; both called as
-    the images.
+    ``fixations.csv``, with the columns ``image`` (its file name, or its path in the folder of images, with or
+    without the ending), ``x``, ``y`` (pixels) and, if known, ``duration`` (seconds) and ``subject`` (a whole
+    number); ``densities``, grey maps of the density of fixations; and ``masks``, pictures of the salient
+    region in white; both called as the images.
     """
     base = optional_subfolder(root, "images") or root
     files = [
@@ -60,10 +60,12 @@ def read_table(path: Path, files: list[Path], base: Path) -> Fixations:
             number.
     """
     check_file(path, "table of fixations")
-    # The bare name of a file will do where only one image has it.
-    bare = Counter(file.name for file in files)
-    known = {file.name: index for index, file in enumerate(files) if bare[file.name] == 1}
-    known |= {file.relative_to(base).as_posix(): index for index, file in enumerate(files)}
+    # A part of an image's path will do where only that image has it.
+    paths = [file.relative_to(base) for file in files]
+    parts = [{path.stem, path.name, path.with_suffix("").as_posix()} for path in paths]
+    shared = Counter(part for image in parts for part in image)
+    known = {part: index for index, image in enumerate(parts) for part in image if shared[part] == 1}
+    known |= {path.as_posix(): index for index, path in enumerate(paths)}
     images: list[int] = []
     columns: dict[str, list[float]] = {name: [] for name in _NUMBERS}
     try:
