@@ -7,10 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from sparsight.app.track_compare_cmd import compare
 from sparsight.app.track_tune_cmd import tune
 
 track_app = typer.Typer(help="Tracks alone: make them, evaluate them, convert them.", no_args_is_help=True)
 track_app.command()(tune)
+track_app.command()(compare)
 
 Out = Annotated[Path, typer.Option(help="Folder for the results; made if it is not there.", metavar="DIR")]
 

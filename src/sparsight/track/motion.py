@@ -20,6 +20,10 @@ _HEIGHT = 270
 _POINTS = 400
 _FEWEST = 8
 """Points below which a map would be guesswork."""
+_EXACT = 1.0
+"""Pixels of the small frame by which a point may miss where a map takes it."""
+_REST = 0.8
+"""A camera that stands still is believed if it explains this share of the points that the best map explains."""
 
 Grey = NDArray[np.uint8]
 
@@ -101,8 +105,15 @@ def _flow(before: Grey, now: Grey, masks: tuple[Grey, Grey]) -> NDArray[np.float
     good = ok.reshape(-1) == 1
     if good.sum() < _FEWEST:
         return None
-    found, _ = cv2.estimateAffinePartial2D(corners[good], moved[good], method=cv2.RANSAC)
-    return None if found is None else np.asarray(found, np.float64)
+    start, end = np.asarray(corners)[good], np.asarray(moved)[good]
+    found, agree = cv2.estimateAffinePartial2D(start, end, method=cv2.RANSAC, ransacReprojThreshold=_EXACT)
+    if found is None:
+        return None
+    # Most cameras stand still, and then anything found is people's motion or noise.
+    rest = np.linalg.norm((end - start).reshape(-1, 2), axis=1) < _EXACT
+    if rest.sum() >= _REST * np.count_nonzero(agree):
+        return None
+    return np.asarray(found, np.float64)
 
 
 def _ecc(before: Grey, now: Grey, masks: tuple[Grey, Grey]) -> NDArray[np.float64] | None:

@@ -57,8 +57,8 @@ class LabelledSequence:
 
         if self.film is None:
             raise SparsightError(
-                f"the sequence {self.name} has no frames: put pictures into {self.folder / 'img1'}, or one film "
-                f"into {self.folder}."
+                f"the sequence {self.name} has no frames: put pictures into {self.folder / 'img1'}, or one "
+                f"film into {self.folder}."
             )
         with open_video(self.film, max_frames=self.length) as reader:
             yield from reader

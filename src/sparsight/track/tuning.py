@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Range:
-    """Where a parameter is sought: from ``low`` to ``high``, both included, perhaps ``whole`` numbers only."""
+    """Where a parameter is sought: from ``low`` to ``high``, both included; ``whole`` numbers only."""
 
     low: float
     high: float

@@ -1,0 +1,92 @@
+"""``sparsight track compare``: several trackers, detectors and re-identifiers side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def compare(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of sequences: SEQUENCE/gt/gt.txt, and SEQUENCE/img1 or a film in SEQUENCE.",
+            metavar="DIR",
+            show_default=False,
+        ),
+    ],
+    trackers: Annotated[
+        list[str],
+        typer.Option(
+            "--tracker", help='May be repeated; parameters as in "sort(max_age=60)".', metavar="NAME"
+        ),
+    ] = ["sort", "bytetrack", "ocsort", "botsort"],  # noqa: B006 typer takes lists only
+    detectors: Annotated[
+        list[str],
+        typer.Option(
+            "--detector",
+            help="Folder in each sequence that holds det.txt, or a detector to run; may be repeated.",
+            metavar="NAME",
+        ),
+    ] = ["det"],  # noqa: B006
+    reids: Annotated[
+        list[str],
+        typer.Option("--reid", help="Embedder, or none; may be repeated.", metavar="NAME"),
+    ] = ["none"],  # noqa: B006
+    sequences: Annotated[
+        str | None, typer.Option(help="Only these sequences.", metavar="NAME,...", show_default=False)
+    ] = None,
+    benchmark: Annotated[
+        str,
+        typer.Option(help="What counts: auto, mot15, mot16, mot17, mot20, kitti.", metavar="NAME"),
+    ] = "auto",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write comparison.html and comparison.json here.", metavar="DIR", show_default=False
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where networks run.", metavar="auto|cpu|cuda")] = "auto",
+) -> None:
+    """Run every combination on every sequence, and say how good and how fast each is.
+
+    HOTA, MOTA and IDF1 as by "sparsight track eval"; "returns kept" is the share of people who come back into
+    view and keep their identity; frames/s count detector, embedder, tracker and re-identification, as far as
+    they run at all: detections from a file cost nothing.
+
+    Examples:
+
+      sparsight track compare MOT15/train --detector det --detector det_frcnn --out comparison
+
+      sparsight track compare mine --detector yolox --tracker deepsort --tracker "sort(iou=0.2)" --reid auto
+    """
+    import json
+
+    from rich.console import Console
+
+    from sparsight.app import track_compare
+    from sparsight.app.outputs import check_folder
+    from sparsight.files import write_text
+
+    if out is not None:
+        check_folder(out)
+    names = [name.strip() for name in (sequences or "").split(",") if name.strip()]
+    with Console(stderr=True).status("reading") as status:
+        found = track_compare.compare(
+            folder,
+            detectors=detectors,
+            trackers=trackers,
+            reids=reids,
+            names=names,
+            device=device,
+            benchmark=benchmark,
+            progress=status.update,
+        )
+    console = Console()
+    console.print(track_compare.table_of(found))
+    if out is not None:
+        text = json.dumps(track_compare.as_json(found), indent=2, ensure_ascii=False) + "\n"
+        write_text(out / "comparison.json", text)
+        console.print(str(track_compare.write_report(out, found, folder)), soft_wrap=True, highlight=False)
