@@ -32,6 +32,7 @@ NETWORKS: dict[str, str] = {
     "yolox_nano": "sparsight.nets.yolox:yolox_nano",
     "yolox_tiny": "sparsight.nets.yolox:yolox_tiny",
     "yolox_s": "sparsight.nets.yolox:yolox_s",
+    "openpose_thin": "sparsight.nets.openpose:openpose_thin",
     "osnet_x0_25": "sparsight.nets.osnet:osnet_x0_25",
     "osnet_x1_0": "sparsight.nets.osnet:osnet_x1_0",
     "osnet_ain_x1_0": "sparsight.nets.osnet:osnet_ain_x1_0",

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sparsight.errors import SparsightError
-from sparsight.nets.graphdef import Graph, read_graph
+from sparsight.nets.graph_weights import kernel, vector
+from sparsight.nets.graphdef import read_graph
 
 BATCH_NORM_EPSILON = 1e-3
 MIN_SCALE, MAX_SCALE = 0.2, 0.95
@@ -191,15 +192,15 @@ class SSDLite(nn.Module):
         for prefix, scope in _scopes(self).items():
             module = self.get_submodule(prefix)
             if isinstance(module, nn.Conv2d):
-                state[f"{prefix}.weight"] = _kernel(graph, f"{scope}/weights")
-                state[f"{prefix}.bias"] = _vector(graph, f"{scope}/biases")
+                state[f"{prefix}.weight"] = kernel(graph, f"{scope}/weights")
+                state[f"{prefix}.bias"] = vector(graph, f"{scope}/biases")
                 continue
             depthwise = f"{scope}/depthwise_weights"
-            state[f"{prefix}.conv.weight"] = _kernel(
+            state[f"{prefix}.conv.weight"] = kernel(
                 graph, depthwise if depthwise in graph.nodes else f"{scope}/weights"
             )
             for ours, theirs in _BATCH_NORM.items():
-                state[f"{prefix}.norm.{ours}"] = _vector(graph, f"{scope}/BatchNorm/{theirs}")
+                state[f"{prefix}.norm.{ours}"] = vector(graph, f"{scope}/BatchNorm/{theirs}")
             state[f"{prefix}.norm.num_batches_tracked"] = torch.zeros((), dtype=torch.int64)
             epsilon = graph.node(f"{scope}/BatchNorm/FusedBatchNorm").attributes.get("epsilon")
             if isinstance(epsilon, float):
@@ -289,18 +290,3 @@ def _scopes(model: SSDLite) -> dict[str, str]:
             scopes[f"{ours}.{i}.depthwise"] = f"BoxPredictor_{i}/{theirs}_depthwise"
             scopes[f"{ours}.{i}.predict"] = f"BoxPredictor_{i}/{theirs}"
     return scopes
-
-
-def _kernel(graph: Graph, name: str) -> Tensor:
-    """A TensorFlow kernel as PyTorch lays it out: (out, in, H, W), depthwise (channels, 1, H, W)."""
-    array = graph.constant(name)
-    if array.ndim != 4:
-        raise SparsightError(
-            f"{graph.source}: {name} is not a convolution's kernel but has shape {array.shape}."
-        )
-    order = (2, 3, 0, 1) if name.endswith("depthwise_weights") else (3, 2, 0, 1)
-    return torch.from_numpy(np.ascontiguousarray(array.transpose(order), np.float32))
-
-
-def _vector(graph: Graph, name: str) -> Tensor:
-    return torch.from_numpy(graph.constant(name).astype(np.float32))

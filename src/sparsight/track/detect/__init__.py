@@ -27,6 +27,7 @@ DETECTORS: dict[str, str] = {
     "yolox_s": "sparsight.track.detect.yolox:yolox_s",
     "darknet": "sparsight.track.detect.darknet:darknet",
     "onnx": "sparsight.track.detect.exported:onnx",
+    "openpose": "sparsight.track.detect.openpose:openpose",
     "mot": "sparsight.track.detect.recorded:mot",
     "groundtruth": "sparsight.track.detect.recorded:groundtruth",
 }
