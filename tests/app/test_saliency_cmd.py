@@ -135,7 +135,8 @@ def test_all_pictures_damaged(pictures: list[str], tmp_path: Path) -> None:
 
 
 def test_a_sheet_that_explains(pictures: list[str], tmp_path: Path) -> None:
-    run(pictures[0], "--explain", "--out", str(tmp_path / "a"))
+    result = run(pictures[0], "--explain", "--out", str(tmp_path / "a"))
+    assert result.stdout.strip().endswith("one.explained.png")
     run(pictures[0], "--at", "3,4", "--out", str(tmp_path / "b"))
     sheets = [media.read_image(tmp_path / out / "one.explained.png") for out in "ab"]
     assert sheets[0].shape == sheets[1].shape

@@ -42,6 +42,13 @@ def test_by_default_the_highest_point_is_explained() -> None:
     np.testing.assert_array_equal(given.image, image)
 
 
+def test_only_levels_that_are_added_have_weights() -> None:
+    given, _ = result()
+    added = explain(dataclasses.replace(given, level_weights={"6x9": 1.0}))
+    assert added.shape == explain(given).shape
+    assert not np.array_equal(added, explain(given))
+
+
 def test_the_point_asked_for() -> None:
     given, asked = result()
     first, other = explain(given, 10, 12), explain(given, 80, 50)

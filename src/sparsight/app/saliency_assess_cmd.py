@@ -70,6 +70,12 @@ def assess(
     Writes DIR/report.html, with plots and conclusions that state the
     statistics behind them, and every number as DIR/tables/NAME.csv and
     .parquet.
+
+    Examples:
+
+      sparsight saliency assess scores/osie scores/sod --dataset sod --root SOD
+
+      sparsight saliency assess --dataset sod --root SOD --models deeprare,gbvs,uniform
     """
     check_folder(out)
     _check_packages()

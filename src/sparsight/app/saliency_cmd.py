@@ -15,13 +15,17 @@ if TYPE_CHECKING:
     from sparsight.app.saliency_run import Chosen
 
 saliency_app = typer.Typer(
-    help="What draws the eye: saliency maps of pictures and films.", no_args_is_help=True
+    help="What draws the eye: saliency maps of pictures and films, and how good they are.",
+    epilog="Start with: sparsight saliency predict PHOTO.jpg --explain",
+    no_args_is_help=True,
 )
 
 Model = Annotated[
     str,
     typer.Option(
-        help="What finds the salient places: deeprare, deeprare2019, itti, gbvs, onnx:FILE, ...",
+        help="What finds the salient places: deeprare, deeprare2019, rare2012, rare2007, aim, gbvs, itti, "
+        "signature, spectral_residual, covsal, face, center_bias; maps:FOLDER, onnx:FILE, fused:A+B; options "
+        "in brackets, as 'rare2012(size=320)'.",
         metavar="NAME",
     ),
 ]
@@ -44,15 +48,6 @@ CentrePrior = Annotated[
 ]
 Out = Annotated[Path, typer.Option(help="Folder for the results; made if it is not there.", metavar="DIR")]
 Device = Annotated[str, typer.Option(help="Where the network runs.", metavar="auto|cpu|cuda")]
-
-
-saliency_app.command()(score)
-saliency_app.command()(assess)
-
-
-@saliency_app.callback()
-def _root() -> None:
-    """What draws the eye: saliency maps of pictures and films."""
 
 
 @saliency_app.command()
@@ -97,6 +92,12 @@ def predict(
     DIR/NAME.explained.png. For a film, DIR/NAME.saliency.mp4.
 
     A picture that cannot be read among several is named and left out.
+
+    Examples:
+
+      sparsight saliency predict photo.jpg --explain
+
+      sparsight saliency predict holiday/ --model gbvs --out maps
     """
     from sparsight.app.saliency_run import Extras, Finish, predict_all
 
@@ -133,12 +134,21 @@ def video(
     out: Out = Path("out"),
     device: Device = "auto",
 ) -> None:
-    """Draw what draws the eye over a film, as DIR/NAME.saliency.mp4."""
+    """Draw what draws the eye over a film, as DIR/NAME.saliency.mp4.
+
+    Example:
+
+      sparsight saliency video street.mp4 --motion --smooth 0.3
+    """
     from sparsight.app.saliency_run import Filming, Finish, film
 
     chosen = _chosen(model, backbone, size, device)
     filming = Filming(smooth=smooth, motion=motion, maps=maps, every=every, max_frames=max_frames)
     film(source, chosen, Finish(blur, centre_prior), filming, out)
+
+
+saliency_app.command()(score)
+saliency_app.command()(assess)
 
 
 def _chosen(model: str, backbone: str | None, size: str | None, device: str, resize: bool = False) -> Chosen:

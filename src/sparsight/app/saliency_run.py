@@ -142,20 +142,19 @@ def _predict(model: SaliencyModel, image: media.Image, path: Path) -> SaliencyRe
 
 
 def _write(stem: str, image: media.Image, result: SaliencyResult, extras: Extras, out: Path) -> Path:
-    """Write all that was asked for of one picture; gives the overlay's path."""
+    """Write all that was asked for of one picture; gives the path of what to look at first."""
     maps = {"saliency": result.map}
     if extras.levels:
         maps |= {f"level-{name}": level for name, level in result.enlarged_levels().items()}
     for name, values in maps.items():
         media.write_image(out / f"{stem}.{name}.png", _bytes(values))
-    if extras.explain:
-        from sparsight.saliency.sheet import explain
-
-        x, y = extras.at or (None, None)
-        media.write_image(out / f"{stem}.explained.png", explain(result, x, y))
     overlaid = out / f"{stem}.overlay.png"
     media.write_image(overlaid, media.overlay(image, result.map))
-    return overlaid
+    if not extras.explain:
+        return overlaid
+    explained = out / f"{stem}.explained.png"
+    media.write_image(explained, saliency.explain(result, *(extras.at or (None, None))))
+    return explained
 
 
 def _bytes(values: Any) -> Any:

@@ -33,6 +33,8 @@ REPORT = "report.html"
 
 _MOST_SKIPPED = 100
 _MOST_LETTERS = 36
+_MOST_COLUMNS = 7
+"""Metrics side by side in a table of the page: more would be wider than it."""
 _COLUMN = 10
 """Letters across a column of the table in the terminal, with the space before it."""
 _PRIOR_TITLES = {"none": "Without a centre prior", "centre": "With a centre prior"}
@@ -129,12 +131,22 @@ def _best(name: str, prior: str, models: Sequence[str], bars: Bars) -> Bar | Non
 
 def _group(title: str, names: Sequence[str], models: Sequence[str], bars: Bars) -> dict[str, Any]:
     """Charts and tables of the metrics against one kind of truth."""
+    parts = [names[first : first + _MOST_COLUMNS] for first in range(0, len(names), _MOST_COLUMNS)]
     return {
         "title": title,
         "charts": [_chart(name, models, bars) for name in names],
-        "metrics": [f"{name} {_arrow(name)}" for name in names],
         "tables": [
-            {"title": _PRIOR_TITLES[prior], "rows": _rows(prior, models, names, bars)} for prior in PRIORS
+            {
+                "title": _PRIOR_TITLES[prior],
+                "parts": [
+                    {
+                        "metrics": [f"{name} {_arrow(name)}" for name in some],
+                        "rows": _rows(prior, models, some, bars),
+                    }
+                    for some in parts
+                ],
+            }
+            for prior in PRIORS
         ],
     }
 

@@ -39,7 +39,8 @@ class SaliencyResult:
         levels: level name → map in [0, 1] on the level's own grid, finest first; empty if a model has none.
         layers: layer name → map on the layer's own grid, before it was scaled; empty if a model has none.
         weights: layer name → its weight within its level.
-        level_weights: level name → its weight within the map; a level that is missing counts once.
+        level_weights: level name → its weight within the map, the sum of the levels, in which one that is
+            missing here counts once; empty if the map is no such sum.
         layer_levels: layer name → the name of its level.
         processing: what was done to the map after the model's own steps, in order, one phrase each; empty
             when nothing was.

@@ -96,11 +96,18 @@ def _rows(
         )
     ]
     if result.levels:
+        # A model that gives no weights does something else with its levels than to add them.
+        weighed = bool(result.level_weights)
         tiles = [
-            _Tile(_map(image, level), name, f"weight {result.level_weights.get(name, 1.0):.2f}")
+            _Tile(
+                _map(image, level),
+                name,
+                f"weight {result.level_weights.get(name, 1.0):.2f}" if weighed else "",
+            )
             for name, level in result.levels.items()
         ]
-        rows.append(("Levels, from fine to coarse: added by their weights, they make the map", tiles, 5))
+        title = "Levels, from fine to coarse: added by their weights, they make the map"
+        rows.append((title if weighed else "The maps that it was made of", tiles, 5))
     if result.layers:
         tiles = [
             _Tile(
