@@ -26,12 +26,14 @@ def summary(classifier: Classifier, found: Results, most: int) -> Iterator[Rende
         yield f"{escape(name)}: [bold]{escape(text)}[/bold]"
     people = [*classifier.people, STRANGER]
     table = Table(box=None, pad_edge=False)
-    table.add_column("crops of")
+    table.add_column("crops of", no_wrap=True)
     if len(classifier.people) <= most:
-        for name in (*classifier.people, UNKNOWN):
-            table.add_column(escape(name), justify="right")
-        for name, row in zip(people, found.confusion.tolist(), strict=True):
-            table.add_row(escape(name), *(str(count) if count else "." for count in row))
+        # Numbers for columns: a terminal has no room for names side by side.
+        for column in (*range(1, len(people)), UNKNOWN):
+            table.add_column(str(column), justify="right", no_wrap=True)
+        for place, (name, row) in enumerate(zip(people, found.confusion.tolist(), strict=True), 1):
+            number = f"{place} " if place < len(people) else ""
+            table.add_row(number + escape(name), *(str(count) if count else "." for count in row))
     else:
         for name in ("right", "taken for others", UNKNOWN):
             table.add_column(name, justify="right")
@@ -40,6 +42,12 @@ def summary(classifier: Classifier, found: Results, most: int) -> Iterator[Rende
             counts = (right, sum(row[:-1]) - right, row[-1])
             table.add_row(escape(name), *(str(count) if count else "." for count in counts))
     yield table
+    asked = classifier.calibration.far
+    if found.false_accepts.value > asked:
+        yield (
+            f"Strangers pass at {found.false_accepts.value:.1%}, not at {asked:.1%}: so few people cannot "
+            "show more; enrol more, or better crops, or ask for a lower rate."
+        )
 
 
 def facts(classifier: Classifier, found: Results) -> list[tuple[str, str, str]]:

@@ -1,16 +1,15 @@
 """From which score on somebody is one of those enrolled, so that strangers pass at a stated rate only.
 
-What is known of strangers comes from the people enrolled, each scored by a machine that does not know them.
-Two things make the plain quantile of those scores pass several times too many people who were never seen:
+What is known of strangers comes from the people enrolled, each scored by a machine that does not know them. The
+plain quantile of those scores is too low: a person's crops resemble one another, so a hundred crops of ten
+people tell little more than ten numbers. A new stranger's score is therefore predicted from them: with m the
+mean over people and s² = (1 + 1/P) · variance between people + mean variance within, normal scores pass m + t s
+at the rate f if t is Student's quantile of 1 − f with P − 1 degrees of freedom (the prediction interval of a
+normal sample). Scores end somewhere, which a normal tail does not know: the threshold is never above the
+highest score of any stranger, and never below the plain quantile.
 
-* A person's crops resemble one another, so a hundred crops of ten people tell little more than ten numbers.
-  A new stranger's score is predicted from them: the mean m over people, and the deviation s of the sum of a
-  new person's mean and a crop's distance from it, s² = (1 + 1/P) · variance between people + mean variance
-  within. Normal scores pass m + κ s at the rate f if κ is Student's quantile of 1 − f with P − 1 degrees of
-  freedom (the prediction interval of a normal sample).
-* Two people who look alike vouch for each other: each is the reason why the other's score as a stranger is
-  high, so neither finds the threshold too low. A stranger has no such twin. So each person is also scored in
-  units of m and s as they are when that person is in neither role; κ is no less than the quantile of those.
+How often strangers then pass is counted with thresholds that owe nothing to the person judged, in neither role:
+two people who look alike would otherwise vouch for each other, each being why the other's score is high.
 """
 
 from __future__ import annotations
@@ -41,12 +40,10 @@ def open_set_threshold(stranger: NDArray[np.float64], label: NDArray[np.int64], 
     """
     from scipy.stats import t as student
 
-    people = np.unique(label)
-    centre, scale = _spread(stranger[:, people].max(axis=1), label)
-    steps = float(student.ppf(1 - far, len(people) - 1))
-    if len(people) > 2:
-        steps = max(steps, share_quantile(_apart(stranger, label), label, far))
-    return centre + steps * scale
+    best = stranger.max(axis=1)
+    centre, scale, people = _spread(best, label)
+    predicted = centre + float(student.ppf(1 - far, people - 1)) * scale
+    return min(max(predicted, share_quantile(best, label, far)), float(best.max()))
 
 
 def stranger_decisions(
@@ -90,25 +87,11 @@ def exact_interval(share: float, count: int, confidence: float = 0.95) -> tuple[
     return low, high
 
 
-def _apart(stranger: NDArray[np.float64], label: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Best scores (N,) in deviations from the mean, both without the crop's person in any role."""
-    group = groups(stranger.shape[1])
-    best = stranger.max(axis=1)
-    apart = np.empty(len(label))
-    for part in np.unique(group[label]).tolist():
-        own = (group == part)[label]
-        people = np.setdiff1d(label[~own], np.flatnonzero(group == part))
-        centre, scale = _spread(stranger[np.ix_(~own, people)].max(axis=1), label[~own])
-        apart[own] = (best[own] - centre) / scale
-    return apart
-
-
-def _spread(best: NDArray[np.float64], label: NDArray[np.int64]) -> tuple[float, float]:
-    """Mean over people of their best scores, and the deviation of a crop of one more person from it."""
-    kept = np.isfinite(best)
-    _, person = np.unique(label[kept], return_inverse=True)
+def _spread(best: NDArray[np.float64], label: NDArray[np.int64]) -> tuple[float, float, int]:
+    """Mean over people of their best scores, deviation of a crop of one more person from it, and people."""
+    _, person = np.unique(label, return_inverse=True)
     count = np.bincount(person)
-    mean = np.bincount(person, best[kept]) / count
-    within = np.bincount(person, (best[kept] - mean[person]) ** 2) / count
+    mean = np.bincount(person, best) / count
+    within = np.bincount(person, (best - mean[person]) ** 2) / count
     between = mean.var(ddof=1) * (1 + 1 / len(mean))
-    return float(mean.mean()), max(float(np.sqrt(between + within.mean())), 1e-12)
+    return float(mean.mean()), float(np.sqrt(between + within.mean())), len(mean)
