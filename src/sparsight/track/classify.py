@@ -54,7 +54,7 @@ class Machine:
         return out
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Calibration:
     """From scores to decisions and probabilities.
 

@@ -1,15 +1,16 @@
 """From which score on somebody is one of those enrolled, so that strangers pass at a stated rate only.
 
-What is known of strangers comes from the people enrolled, each scored by a machine that does not know them. The
-plain quantile of those scores is too low: a person's crops resemble one another, so a hundred crops of ten
-people tell little more than ten numbers. A new stranger's score is therefore predicted from them: with m the
-mean over people and s² = (1 + 1/P) · variance between people + mean variance within, normal scores pass m + t s
-at the rate f if t is Student's quantile of 1 − f with P − 1 degrees of freedom (the prediction interval of a
-normal sample). Scores end somewhere, which a normal tail does not know: the threshold is never above the
-highest score of any stranger, and never below the plain quantile.
+What is known of strangers comes from the people enrolled, each scored by a machine that does not know
+them. The plain quantile of those scores is too low: a person's crops resemble one another, so a hundred
+crops of ten people tell little more than ten numbers. A new stranger's score is therefore predicted from
+them: with m the mean over people and s² = (1 + 1/P) · variance between people + mean variance within,
+normal scores pass m + t s at the rate f if t is Student's quantile of 1 − f with P − 1 degrees of freedom
+(the prediction interval of a normal sample). Scores end somewhere, which a normal tail does not know: the
+threshold is never above the highest score of any stranger, and never below the plain quantile.
 
-How often strangers then pass is counted with thresholds that owe nothing to the person judged, in neither role:
-two people who look alike would otherwise vouch for each other, each being why the other's score is high.
+How often strangers then pass is counted with thresholds that owe nothing to the person judged, in neither
+role: two people who look alike would otherwise vouch for each other, each being why the other's score is
+high.
 """
 
 from __future__ import annotations
