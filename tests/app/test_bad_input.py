@@ -486,7 +486,8 @@ def test_sources_of_one_name_and_of_odd_names(tmp_path: Path, run: Callable[...,
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         film(tmp_path / name, PATHS, 20)
-    assert run("watch", *names, "--out", "out [/b]/ä b") == (0, "")
+    place = "cam,cam-2,camera,gallery.sqlite-2,ünï cödé 日本 [red] {x} %s"
+    assert run("watch", *names, "--out", "out [/b]/ä b", "--same-place", place) == (0, "")
     out = tmp_path / "out [/b]" / "ä b"
     assert {path.name for path in out.iterdir() if path.is_dir()} == {
         "cam", "cam-2", "camera", "gallery.sqlite-2", "thumbnails", "ünï cödé 日本 [red] {x} %s",

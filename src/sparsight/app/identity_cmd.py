@@ -20,11 +20,14 @@ identity_app.command()(identity_train_cmd.train)
 identity_app.command("who")(identity_train_cmd.who)
 
 GalleryFile = Annotated[
-    Path, typer.Option("--gallery", "-g", help="The memory of people that watch wrote.", metavar="FILE")
+    str,
+    typer.Option(
+        "--gallery", "-g", help="The memory of people that watch wrote, or postgresql://...", metavar="FILE"
+    ),
 ]
 Who = Annotated[str, typer.Argument(help="A name or a number.", metavar="PERSON")]
 
-_DEFAULT = Path("out/gallery.sqlite")
+_DEFAULT = "out/gallery.sqlite"
 
 
 @identity_app.command("list")
@@ -206,12 +209,14 @@ def import_command(
 ) -> None:
     """Take in people whom identity export wrote, under new numbers."""
     from sparsight.track import Gallery
+    from sparsight.track.gallery import on_server
     from sparsight.track.gallery_exchange import import_people
 
     if not file.is_file():
         raise SparsightError(f"there is no file {file}: name one that identity export wrote.")
-    check_folder(gallery.parent, "--gallery")
-    gallery.parent.mkdir(parents=True, exist_ok=True)
+    if not on_server(gallery):
+        check_folder(Path(gallery).parent, "--gallery")
+        Path(gallery).parent.mkdir(parents=True, exist_ok=True)
     with Gallery(gallery) as known:
         numbers = import_people(known, file)
         for old, new in numbers.items():

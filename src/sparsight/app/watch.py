@@ -24,6 +24,7 @@ from sparsight.errors import SparsightError
 from sparsight.media import VideoReader, open_video
 from sparsight.track import Gallery, Identifier, build_detector, build_embedder, build_tracker
 from sparsight.track.detect.recorded import Recorded
+from sparsight.track.gallery import on_server
 from sparsight.track.gallery_places import set_places, set_travel
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class WatchOptions:
     detector: str = "ssdlite"
     tracker: str = "sort"
     reid: str = "auto"
-    gallery: Path | None = None
+    gallery: Path | str | None = None
     same_place: tuple[tuple[str, ...], ...] = ()
     travel: tuple[tuple[str, str, float], ...] = ()
     saliency: bool = True
@@ -113,9 +114,11 @@ def watch(
         names = outputs.folder_names(reader.name for reader in readers)
         folders = outputs.camera_folders(options.out, names)
         path = options.gallery or options.out / outputs.GALLERY
-        inputs = [*map(Path, options.sources), path, *filter(None, [options.groundtruth])]
-        outputs.check(options.out, folders, inputs)
-        outputs.check_folder(path.parent, "--gallery")
+        inputs = [*map(Path, options.sources), *filter(None, [options.groundtruth])]
+        local = [] if on_server(path) else [Path(path)]
+        outputs.check(options.out, folders, [*inputs, *local])
+        for file in local:
+            outputs.check_folder(file.parent, "--gallery")
         detector = build_detector(options.detector, device=options.device)
         if isinstance(detector, Recorded) and len(readers) > 1:
             raise SparsightError(
@@ -185,8 +188,13 @@ def _open(source: str, options: WatchOptions) -> VideoReader:
 
 
 @contextmanager
-def _remembering(path: Path, begun: Callable[[], bool]) -> Iterator[Gallery]:
-    """The gallery at ``path``; one that was made for a run that fails before it has ``begun`` goes again."""
+def _remembering(address: Path | str, begun: Callable[[], bool]) -> Iterator[Gallery]:
+    """The gallery at ``address``; a file made for a run that fails before it has ``begun`` goes again."""
+    if on_server(address):
+        with Gallery(address) as gallery:
+            yield gallery
+        return
+    path = Path(address)
     new = not path.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

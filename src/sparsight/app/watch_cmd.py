@@ -52,9 +52,10 @@ def watch(
         ),
     ] = "auto",
     gallery: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            help="Memory of people, kept from run to run; name one file to share it between folders.",
+            help="Memory of people, kept from run to run; name one file to share it between folders, or "
+            "postgresql://... to share it between machines.",
             metavar="FILE",
             show_default="DIR/gallery.sqlite",
         ),

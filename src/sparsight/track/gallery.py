@@ -29,14 +29,18 @@ MAX_CROPS = 32
 
 
 class Gallery:
-    """People, their tracklets, embeddings and pictures, in an SQLite file that only its owner can read.
+    """People, their tracklets, embeddings and pictures.
+
+    They are kept in an SQLite file that only its owner can read, or, for several machines, on a PostgreSQL
+    server.
 
     Several cameras and processes may have the same gallery open; each sees what the others have written. All
     writing is done in transactions: a process that is killed leaves a gallery that opens, without the
     transaction in flight. A gallery belongs to the thread that opened it.
 
     Args:
-        path: the file.
+        path: the file, or ``postgresql://user@host/database``
+            (see :mod:`sparsight.track.gallery_postgres`).
         create: make the file if there is none; else that is an error.
         timeout: seconds to wait while another process writes.
 
@@ -45,9 +49,7 @@ class Gallery:
     """
 
     def __init__(self, path: str | Path, *, create: bool = True, timeout: float = 10.0) -> None:
-        if not create and not Path(path).exists():
-            raise SparsightError(f"there is no gallery {path}: name the file with --gallery.")
-        self.store: Store = SqliteStore(Path(path), timeout)
+        self.store = _store(path, create, timeout)
         self.path = self.store.address
         self._depth = 0
         self._indexes: dict[str, VectorIndex] = {}
@@ -589,3 +591,18 @@ class Gallery:
             Person(number, name, first, last, tuple(sorted(cameras.get(number, ()))), tracklets, int(frames))
             for number, name, first, last, tracklets, frames in rows
         ]
+
+
+def on_server(path: str | Path) -> bool:
+    """Whether a gallery's address is that of a PostgreSQL server, not a file."""
+    return str(path).startswith(("postgresql://", "postgres://"))
+
+
+def _store(path: str | Path, create: bool, timeout: float) -> Store:
+    if on_server(path):
+        from sparsight.track.gallery_postgres import PostgresStore
+
+        return PostgresStore(str(path), timeout)
+    if not create and not Path(path).exists():
+        raise SparsightError(f"there is no gallery {path}: name the file with --gallery.")
+    return SqliteStore(Path(path), timeout)
