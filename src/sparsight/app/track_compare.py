@@ -29,6 +29,8 @@ from sparsight.track.sequences import LabelledSequence
 REPORT = "comparison.html"
 NONE = "none"
 _METRICS = ("hota", "clear", "identity", "longterm")
+_IN_TERMINAL = ("HOTA", "IDF1", "MOTA", "IDSW", "returns kept", "frames/s")
+"""What a terminal has room for."""
 _COLUMNS = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW", "returns kept", "frames/s")
 
 
@@ -137,11 +139,12 @@ def table_of(found: Sequence[Compared]) -> Table:
     """A table for the terminal: a line for each combination, of all sequences together, the best first."""
     table = Table(box=None, pad_edge=False)
     for column in ("detector", "tracker", "re-identifier"):
-        table.add_column(column)
-    for column in _COLUMNS:
+        table.add_column(column, overflow="fold")
+    for column in _IN_TERMINAL:
         table.add_column(column, justify="right")
     for one in _together(found):
-        table.add_row(one.detector, one.tracker, one.reid, *_texts(one))
+        texts = dict(zip(_COLUMNS, _texts(one), strict=True))
+        table.add_row(one.detector, one.tracker, one.reid, *(texts[column] for column in _IN_TERMINAL))
     return table
 
 

@@ -23,7 +23,7 @@ _FEWEST = 8
 _EXACT = 1.0
 """Pixels of the small frame by which a point may miss where a map takes it."""
 _REST = 0.8
-"""A camera that stands still is believed if it explains this share of the points that the best map explains."""
+"""A camera at rest is believed if that explains this share of the points that the best map explains."""
 
 Grey = NDArray[np.uint8]
 

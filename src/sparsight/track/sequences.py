@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from sparsight.errors import SparsightError
 from sparsight.registry import lookup, resolve
+from sparsight.track import boxes
 from sparsight.track.metrics.evaluation import METRICS, compare_sources
 from sparsight.track.motchallenge import read, read_info
 from sparsight.track.types import Detections, Tracks
@@ -118,13 +119,12 @@ def looked_at(
 
     Boxes that lie outside their frame, or have no pixel, get a vector of zeros: nobody knows how they look.
     """
-    from sparsight.track.embed import inside
-
     result, spent = [], 0.0
     for frame, found in zip(sequence.frames(), detections, strict=False):
         begin = time.perf_counter()
-        pixels = inside(frame.image, found.xyxy)
-        seen = ((pixels[:, 2:] - pixels[:, :2]) > 0).all(axis=1).nonzero()[0]
+        height, width = frame.image.shape[:2]
+        pixels = np.round(boxes.clip(found.xyxy, width, height))
+        seen = (boxes.area(pixels) > 0).nonzero()[0]
         vectors = np.zeros((len(found), embedder.dimension), np.float32)
         if len(seen):
             vectors[seen] = embedder(frame.image, found.xyxy[seen])
