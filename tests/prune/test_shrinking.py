@@ -92,6 +92,7 @@ SMALL: dict[str, dict[str, Any]] = {
     **{name: {"input_size": 32} for name in ("yolox_nano", "yolox_tiny", "yolox_s")},
     **{name: {"num_classes": 10} for name in ("osnet_x0_25", "osnet_x1_0", "osnet_ain_x1_0", "mlfn")},
     "inception_resnet_v1": {"num_classes": 10},
+    "openpose_thin": {"input_size": (64, 64)},
 }
 SIDES = {"osnet_x0_25": (64, 32), "osnet_x1_0": (64, 32), "osnet_ain_x1_0": (64, 32), "mlfn": (64, 32),
          "inception_resnet_v1": (80, 80)}  # fmt: skip
