@@ -81,6 +81,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "yolox_nano": {"input_size": 160},
     "yolox_tiny": {"input_size": 160},
     "yolox_s": {"input_size": 160},
+    "openpose_thin": {"input_size": (96, 96)},
 }
 """Smaller inputs where the full ones would take long."""
 
