@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sparsight.errors import SparsightError
 from sparsight.nets import build as build_network
 from sparsight.registry import lookup
-from sparsight.saliency.intake import check_image
+from sparsight.saliency.intake import stretched
 from sparsight.saliency.levels import itti_weight, minmax, resize, weighted_sum
 from sparsight.saliency.process import check_processing, processed
 from sparsight.saliency.rarity import MAX_BINS, zero_border
@@ -83,12 +83,8 @@ def network_input(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np
     Raises:
         SparsightError: ``image`` is not H×W×3 uint8 with at least one pixel.
     """
-    check_image(image)
-    height, width = size
-    smaller = image.shape[0] >= height and image.shape[1] >= width
-    scaled = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
-    x = np.empty((1, 3, height, width), np.float32)
-    for plane, colour in zip(x[0], cv2.split(scaled), strict=True):
+    x = np.empty((1, 3, *size), np.float32)
+    for plane, colour in zip(x[0], cv2.split(stretched(image, size)), strict=True):
         plane[:] = colour
     x -= _MEAN[:, None, None]
     x /= _DEVIATION[:, None, None]

@@ -6,14 +6,13 @@ import functools
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from sparsight.errors import SparsightError
 from sparsight.nets.runtime import Session
 from sparsight.registry import lookup
-from sparsight.saliency.intake import check_image
+from sparsight.saliency.intake import check_image, stretched
 from sparsight.saliency.levels import minmax, resize
 from sparsight.saliency.models import SaliencyModel
 from sparsight.saliency.result import Map, SaliencyResult
@@ -102,11 +101,7 @@ class OnnxModel:
 
     def _input(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """``image`` as the network takes it, one sample."""
-        check_image(image)
-        height, width = self.size
-        smaller = image.shape[0] >= height and image.shape[1] >= width
-        kind = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-        x = cv2.resize(image, (width, height), interpolation=kind).astype(np.float32)
+        x = stretched(image, (self.size[0], self.size[1])).astype(np.float32)
         x = (x * (self._white / np.float32(255)) - self._mean) / self._std
         x = x[..., ::-1] if self._bgr else x
         return np.ascontiguousarray(x[None] if self._last else x.transpose(2, 0, 1)[None], np.float32)
