@@ -101,7 +101,7 @@ def who(
     check_embedder(known, embedder)
     vectors = embed_files(images, embedder)
     found = known.recognise(vectors)
-    told = vectors.any(axis=1)
+    told = vectors.any(axis=1).tolist()
     for row, image in enumerate(images):
         name = known.people[found.nearest[row]]
         probable = f"{found.probability[row]:.0%}"

@@ -85,7 +85,8 @@ def _sheets(pictures: Iterable[Image]) -> Iterator[tuple[Image, NDArray[np.float
 
 
 def _size(pictures: Sequence[Image]) -> int:
-    return sum(len(picture) for picture in pictures) * max(picture.shape[1] for picture in pictures)
+    heights, widths = zip(*(picture.shape[:2] for picture in pictures), strict=True)
+    return int(sum(heights) * max(widths))
 
 
 def _sheet(pictures: Sequence[Image]) -> tuple[Image, NDArray[np.float32]]:

@@ -120,7 +120,7 @@ class TrackNamer:
             return
         vectors = self._embedder(image, tracks.xyxy[due])
         self._asked[rows[due]] = self._frame
-        told = vectors.any(axis=1)
+        told: NDArray[np.bool_] = np.any(vectors, axis=1)
         due, vectors = due[told], vectors[told]
         worth = quality[due] * sharpness(crops(image, tracks.xyxy[due], *_SIZE))
         at = rows[due]
@@ -133,7 +133,7 @@ class TrackNamer:
     def _names(self, rows: NDArray[np.int64]) -> tuple[Names, NDArray[np.bool_]]:
         """Names, and which are certain."""
         weight = self._quality[rows]
-        told = weight.any(axis=1)
+        told: NDArray[np.bool_] = np.any(weight, axis=1)
         total = np.maximum(weight.sum(axis=1), 1e-12)
         scores = np.einsum("nk,nkp->np", weight, self._scores[rows]) / total[:, None]
         calibration = self._classifier.calibration

@@ -82,7 +82,7 @@ def owners(faces: Faces, xyxy: NDArray[np.int64]) -> NDArray[np.int64]:
 
     middle = (faces.xyxy[:, :2] + faces.xyxy[:, 2:]) / 2
     low, high = xyxy[:, :2], xyxy[:, 2:]
-    within = ((middle[:, None] >= low) & (middle[:, None] < high)).all(axis=2)
+    within: NDArray[np.bool_] = np.all((middle[:, None] >= low) & (middle[:, None] < high), axis=2)
     size = high - low
     head = np.stack([low[:, 0] + size[:, 0] / 2, low[:, 1] + _HEAD * size[:, 1]], axis=1)
     away = np.linalg.norm(middle[:, None] - head, axis=2) / size[:, 0]

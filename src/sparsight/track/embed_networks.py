@@ -170,9 +170,10 @@ def mean_output(*norms: tuple[NDArray[Any], NDArray[Any]]) -> NDArray[np.float32
         (D,) float32: the mean output over the root of the mean square length.
     """
     moments = [rectified_mean(scale, shift) for scale, shift in norms]
-    mean = sum(first for first, _ in moments) / len(moments)
+    firsts, squares = (np.stack(values) for values in zip(*moments, strict=True))
+    mean = firsts.mean(axis=0)
     # The variance of a mean of independent numbers is the mean variance over how many they are.
-    variance = sum(square - first**2 for first, square in moments) / len(moments) ** 2
+    variance = (squares - firsts**2).mean(axis=0) / len(moments)
     centre: NDArray[np.float32] = np.float32(mean / np.sqrt((mean**2 + variance).sum()))
     return centre
 
