@@ -202,6 +202,18 @@ def test_thousands_of_people_keep_their_numbers(name: str) -> None:
             first = now
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", NAMES)
+def test_boxes_without_a_size_do_no_harm(name: str) -> None:
+    tracker = build_tracker(name, min_hits=1)
+    for t in range(6):
+        boxes = [[5, 5, 5, 5], [5, 5, 5, 80], [9, 30, 60, 30], [100 + t, 0, 140 + t, 100]]
+        looks = np.zeros((4, 3)) if t % 2 else np.eye(4, 3)
+        tracks = tracker.update(Detections(boxes, np.full(4, 0.9), embedding=looks))
+        assert np.isfinite(tracks.xyxy).all()
+        assert 4 in tracks.id[tracks.detection == 3]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_classes_never_mix(name: str) -> None:
     tracker = build_tracker(name, min_hits=1)
