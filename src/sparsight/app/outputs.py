@@ -90,11 +90,13 @@ def claimed(out: Path, folders: Sequence[Path]) -> Iterator[None]:
     made = [path for path in (*folders, out, *out.parents) if not path.exists()]
     for folder in (out, *folders):
         folder.mkdir(parents=True, exist_ok=True)
+    ours = False
     try:
         with _locked(out):
+            ours = True
             yield
     except BaseException:
-        for folder in folders:
+        for folder in folders if ours else ():
             with contextlib.suppress(OSError):
                 if not (folder / TRACKS).stat().st_size:
                     (folder / TRACKS).unlink()
