@@ -90,6 +90,8 @@ def who(
     The probability is that of the name where strangers are as frequent as people with names. Behind "unknown"
     stands who it would be if it had to be somebody.
     """
+    import numpy as np
+
     from sparsight.track import build_embedder
     from sparsight.track.classify import UNKNOWN
     from sparsight.track.classify_file import load_classifier
@@ -101,7 +103,7 @@ def who(
     check_embedder(known, embedder)
     vectors = embed_files(images, embedder)
     found = known.recognise(vectors)
-    told = vectors.any(axis=1).tolist()
+    told: list[bool] = np.any(vectors, axis=1).tolist()
     for row, image in enumerate(images):
         name = known.people[found.nearest[row]]
         probable = f"{found.probability[row]:.0%}"
