@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
+
+from numpy.typing import NDArray
 
 from sparsight.errors import SparsightError
 from sparsight.registry import lookup, resolve, unknown
@@ -41,13 +44,26 @@ class Tracker(Protocol):
             tracker may have smoothed.
 
         Raises:
-            SparsightError: a box that is not finite or has a negative size, a score that is not finite, or a
-                timestamp that lies before the last one or is there for some frames only.
+            SparsightError: a box that is not finite or has a negative size, a score that is not finite (both
+                unless ``invalid="drop"``), or a timestamp that lies before the last one or is there for some
+                frames only.
         """
         ...
 
     def reset(self) -> None:
         """Forget every track and start again from number 1."""
+        ...
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Everything that the tracker remembers, as plain arrays by name: ``numpy.savez`` takes them."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what :meth:`state_dict` of a tracker with the same parameters gave.
+
+        Raises:
+            SparsightError: it is another kind of tracker's, or an array is missing or does not fit.
+        """
         ...
 
 
