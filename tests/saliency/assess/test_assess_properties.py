@@ -273,7 +273,7 @@ def test_small_groups_are_left_out_and_said() -> None:
     assert effect.labels == ("1", "2")
     assert effect.caution == "left out, fewer than 5 images: 3 and more (3)"
     assert not any(each.split.property == "edges" for each in found.effects)
-    assert any(note.startswith("No test of edges by terciles: fewer than 5") for note in found.notes)
+    assert any(note.startswith("No test of edges by terciles: fewer than two") for note in found.notes)
 
 
 def test_scores_and_regions_must_be_of_the_same_images() -> None:

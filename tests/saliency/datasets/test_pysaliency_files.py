@@ -33,12 +33,7 @@ def test_there_and_back(tmp_path: Path) -> None:
         np.testing.assert_array_equal(file["t"][()], [*range(5), *range(3), *range(7)])
 
 
-def test_pysaliency_reads_what_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # NumPy dropped two names that pysaliency calls.
-    for old, new in (("trapz", "trapezoid"), ("string_", "bytes_")):
-        if new in vars(np):
-            monkeypatch.setitem(vars(np), old, getattr(np, new))
-    pysaliency = pytest.importorskip("pysaliency")
+def test_pysaliency_reads_what_is_written(tmp_path: Path, pysaliency: Any) -> None:
     make.osie(tmp_path / "osie", {"1001": [A, B], "1002": [C]})
     dataset = load("osie", tmp_path / "osie")
     stimuli, fixations = write_pysaliency(dataset, tmp_path / "out")

@@ -1,8 +1,6 @@
 """Agreement with pysaliency 0.2.22, installed beside the project (see CONTRIBUTING.md)."""
 
-import sys
 import warnings
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,26 +8,13 @@ import pytest
 
 from sparsight.saliency import metrics
 
-PEERS = Path(__file__).parents[3] / ".venv" / "peers-saliency"
 SHAPE = (48, 64)
 CLOSE = 1e-6
 
 
-@pytest.fixture(scope="module")
-def peer():
-    if not (PEERS / "pysaliency").is_dir():
-        pytest.skip(f"no pysaliency in {PEERS}: run 'make peers'")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "path", [*sys.path, str(PEERS)])
-        # NumPy dropped the name that pysaliency calls.
-        if not hasattr(np, "trapz"):
-            patch.setattr(np, "trapz", np.trapezoid, raising=False)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import pysaliency
-            import pysaliency.metrics
-            import pysaliency.models
-        yield pysaliency
+@pytest.fixture
+def peer(pysaliency):
+    return pysaliency
 
 
 def make_map(name: str) -> np.ndarray:
