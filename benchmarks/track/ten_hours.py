@@ -1,8 +1,8 @@
 """Ten hours of a simulated stream: does memory, or the time a frame takes, grow?
 
-Fifty people come and go before one camera, each wearing one look; their boxes are tracked by ``sort`` and
-identified against a gallery, with vectors made up from who is in the box. Time is compressed: frames are two a
-second, and are worked on as fast as they come. Every tenth of the stream prints the median and the 99th
+Fifty people come and go before one camera, each with looks of their own; their boxes are tracked by ``sort``
+and identified against a gallery, with vectors made up from who is in the box. Time is compressed: frames are
+two a second, and are worked on as fast as they come. Every tenth of the stream prints the median and the 99th
 percentile of a frame, the memory, and the size of the gallery; the end says how the last tenth compares with
 the second (the first fills the gallery), and how many people were found.
 
@@ -96,15 +96,15 @@ def main() -> None:
                 size = Path(gallery.path).stat().st_size / 2**20
                 table.append((np.median(part), rss()))
                 print(
-                    f"{now / 3600:5.1f}  {table[-1][0]:9.2f}  {np.percentile(part, 99):7.2f}  {table[-1][1]:3.0f}  "
-                    f"{len(people):6d}  {sum(one.tracklets for one in people):6d}  {size:11.1f}",
+                    f"{now / 3600:5.1f}  {table[-1][0]:9.2f}  {np.percentile(part, 99):7.2f}  "
+                    f"{table[-1][1]:3.0f}  {len(people):6d}  {sum(one.tracklets for one in people):6d}  {size:11.1f}",
                     flush=True,
                 )
         identifier.finish()
         print(
             f"last tenth over second: frame {table[-1][0] / table[1][0]:.2f}x, memory "
-            f"{table[-1][1] / table[1][1]:.2f}x; {len(gallery.people())} people found of {PEOPLE} in {visits} "
-            f"visits; {len(gallery.corrections())} corrections"
+            f"{table[-1][1] / table[1][1]:.2f}x; {len(gallery.people())} people found of {PEOPLE} in "
+            f"{visits} visits; {len(gallery.corrections())} corrections"
         )
 
 

@@ -273,3 +273,39 @@ def test_detections_reach_the_identifier(assets: Path, tmp_path: Path, embedder:
         found = Identifier(gallery, embedder).update(image, tracks, 0.0)
     assert len(found) == len(tracks) > 3
     assert (found.person == UNKNOWN).all()
+
+
+def test_somebody_never_enrolled_stays_unknown(assets: Path, tmp_path: Path, embedder: Embedder) -> None:
+    """Everyone in turn is left out and visits those who are known: nobody may be taken for one of them.
+
+    The stated rate: at the embedder's greatest distance, fewer than one comparison of two people in a hundred
+    is taken for a match.
+    """
+    people = cut(assets)
+    queries, who = [], []
+    with Gallery(tmp_path / "gallery.sqlite") as gallery:
+        enrolled = {}
+        for person, crops in people.items():
+            every = []
+            for crop in crops[::5]:
+                height, width = crop.shape[:2]
+                every.append(embedder(crop, np.array([[0, 0, width, height]], np.float32))[0])
+            vectors = np.stack(every)
+            enrolled[gallery.add_person(0)] = person
+            tracklet = gallery.add_tracklet(
+                len(enrolled), camera="c", run="r", track=1, first_seen=0, last_seen=1, frames=9
+            )
+            known, later = vectors[: len(vectors) // 2][:8], vectors[len(vectors) // 2 :]
+            gallery.set_embeddings(
+                tracklet, embedder.name, known, np.ones(len(known), np.float32), np.zeros(len(known))
+            )
+            for start in range(len(later) - 3):
+                mean = later[start : start + 4].mean(0)
+                queries.append(mean / np.linalg.norm(mean))
+                who.append(person)
+        persons, distance = gallery.distances(embedder.name, np.stack(queries))
+    own = np.array([enrolled[one] for one in persons.tolist()]) == np.array(who)[:, None]
+    assert len(people) >= 6 and len(queries) >= 20
+    accepted = distance <= embedder.max_distance
+    assert accepted[~own].mean() < 0.01
+    assert accepted[own].mean() > 0.8
