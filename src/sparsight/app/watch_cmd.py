@@ -37,8 +37,8 @@ def watch(
     detector: Annotated[
         str,
         typer.Option(
-            help="What finds people: ssdlite, yolox, darknet, darknet:FILE.cfg, openpose, onnx:FILE, mot:FILE, "
-            "groundtruth:FILE; with options as in 'yolox(score=0.4, min_size=40)'.",
+            help="What finds people: ssdlite, yolox, darknet, darknet:FILE.cfg, openpose, onnx:FILE, "
+            "mot:FILE, groundtruth:FILE; with options as in 'yolox(score=0.4, min_size=40)'.",
             metavar="NAME",
         ),
     ] = "ssdlite",
