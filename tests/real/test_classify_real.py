@@ -86,16 +86,16 @@ def measured(assets: Path, kind: str, far: float) -> tuple[float, float, float, 
 @pytest.mark.parametrize(
     ("kind", "far", "least_named", "most_accepted"),
     [
-        ("cosine", 0.01, 0.5, 0.08),
-        ("linear", 0.01, 0.6, 0.08),
-        ("rbf", 0.01, 0.6, 0.08),
-        ("linear", 0.05, 0.75, 0.15),
+        ("cosine", 0.01, 0.35, 0.03),
+        ("linear", 0.01, 0.55, 0.05),
+        ("rbf", 0.01, 0.55, 0.05),
+        ("linear", 0.05, 0.7, 0.1),
     ],
 )
 def test_people_never_enrolled_stay_unknown(
     assets: Path, kind: str, far: float, least_named: float, most_accepted: float
 ) -> None:
-    """Of 13 people nobody can know a rate of one in a hundred: what is reached is pinned, not what is asked.
+    """Thirteen people cannot show a rate of one in a hundred: what is reached is pinned, not what is asked.
 
     Strangers here stand in the same scenes, in the same light, some in the same clothes.
     """
@@ -104,5 +104,5 @@ def test_people_never_enrolled_stay_unknown(
     assert right >= least_named
     assert wrong <= 0.02
     assert accepted <= most_accepted
-    # What training says of strangers is not far from what they then do.
-    assert abs(told - accepted) < 0.06
+    # Training promises no less than what strangers then do, up to chance.
+    assert accepted < told + 0.03

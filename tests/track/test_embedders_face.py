@@ -46,7 +46,7 @@ def spots(found: Faces, height: int, width: int) -> NDArray[np.uint8]:
     """A black picture with a white disc at each eye."""
     image = np.zeros((height, width, 3), np.uint8)
     for x, y in found.landmarks[:, :2].reshape(-1, 2).tolist():
-        cv2.circle(image, (round(x), round(y)), 5, (255, 255, 255), -1)
+        cv2.circle(image, (int(x), int(y)), 5, (255, 255, 255), -1)
     return image
 
 
