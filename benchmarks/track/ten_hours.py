@@ -93,11 +93,12 @@ def main() -> None:
             if (frame + 1) % (frames // PARTS) == 0:
                 part = 1000 * seconds[frame + 1 - frames // PARTS : frame + 1]
                 people = gallery.people()
+                sights = sum(one.tracklets for one in people)
                 size = Path(gallery.path).stat().st_size / 2**20
                 table.append((np.median(part), rss()))
                 print(
                     f"{now / 3600:5.1f}  {table[-1][0]:9.2f}  {np.percentile(part, 99):7.2f}  "
-                    f"{table[-1][1]:3.0f}  {len(people):6d}  {sum(one.tracklets for one in people):6d}  {size:11.1f}",
+                    f"{table[-1][1]:3.0f}  {len(people):6d}  {sights:6d}  {size:11.1f}",
                     flush=True,
                 )
         identifier.finish()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -30,12 +31,14 @@ _count = itertools.count()
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server, up to the database, and what follows it."""
+def server() -> Iterator[str]:
+    """The address of a running server's database ``postgres``."""
+    # Not one of pytest's folders: the path of a socket must be short.
+    folder = tempfile.mkdtemp(prefix="pg")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            running = pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
+            running = pgserver.get_server(folder, cleanup_mode="delete")
     except Exception as error:
         pytest.skip(f"PostgreSQL does not start here: {error}")
     yield running.get_uri()
