@@ -32,7 +32,8 @@ def run(
         str,
         typer.Option(
             help="What finds people: ssdlite, yolox, darknet, darknet:FILE.cfg, openpose, onnx:FILE, "
-            "mot:FILE, groundtruth:FILE; with options as in 'yolox(score=0.4, min_size=40)'. Text files need none.",
+            "mot:FILE, groundtruth:FILE; with options as in 'yolox(score=0.4, min_size=40)'. "
+            "Text files need none.",
             metavar="NAME",
         ),
     ] = "ssdlite",
