@@ -11,9 +11,9 @@ from scipy.io import loadmat
 
 from sparsight import SparsightError, media, saliency
 from sparsight import assets as catalogue
-from sparsight.saliency.sheet import explain
 from sparsight.saliency.moving import Moving
 from sparsight.saliency.popouts import KINDS, popouts
+from sparsight.saliency.sheet import explain
 
 pytestmark = pytest.mark.real
 
