@@ -173,7 +173,7 @@ class Gallery:
                 [(tracklet, number, q, t, self.store.pack(vector)) for q, t, vector in rows],
             )
             self._append(model, index)
-            self._thin(model, index, found[0][0])
+            self._thin(index, found[0][0])
 
     def set_crop(self, tracklet: int, jpeg: bytes, quality: float) -> None:
         """Let a JPEG picture stand for a tracklet; nothing happens if the tracklet is gone.
@@ -184,12 +184,14 @@ class Gallery:
             found = self.store.rows("SELECT person FROM tracklet WHERE id = ?", (tracklet,))
             if not found:
                 return
+            before = self.store.rows("SELECT 1 FROM crop WHERE tracklet = ?", (tracklet,))
             self.store.rows(
                 "INSERT INTO crop (tracklet, jpeg, quality) VALUES (?, ?, ?) "
                 "ON CONFLICT (tracklet) DO UPDATE SET jpeg = excluded.jpeg, quality = excluded.quality",
                 (tracklet, jpeg, quality),
             )
-            self._thin_crops(found[0][0], MAX_CROPS)
+            if not before:
+                self._thin_crops(found[0][0], MAX_CROPS)
 
     # Who is it?
 
@@ -421,7 +423,7 @@ class Gallery:
         self._bump()
         self._forget_indexes()
         for model, dimension in self.store.rows("SELECT name, dimension FROM model"):
-            self._thin(model, self._index(model, dimension), person)
+            self._thin(self._index(model, dimension), person)
         self._thin_crops(person, MAX_CROPS)
 
     def _correct(
@@ -486,23 +488,25 @@ class Gallery:
             raise SparsightError(f"the gallery {self.path} is damaged (vectors that are not finite).")
         return vectors
 
-    def _thin(self, model: str, index: VectorIndex, person: int) -> None:
+    def _thin(self, index: VectorIndex, person: int) -> None:
         """Keep a person's vectors at ``MAX_VECTORS``, as different from one another as can be."""
-        rows = self.store.rows(
-            f"SELECT embedding.id, {self.store.vector}, quality FROM embedding "
-            "JOIN tracklet ON tracklet.id = tracklet JOIN model ON model.id = model "
-            "WHERE person = ? AND model.name = ? ORDER BY embedding.id",
-            (person, model),
-        )
-        if len(rows) <= MAX_VECTORS:
+        # What is in memory says whether anything is to be done, however many sights the person has.
+        numbers, vectors = index.rows_of(person)
+        if len(numbers) <= MAX_VECTORS:
             return
-        vectors = self.unpacked([row[1] for row in rows], index.dimension)
-        quality = np.array([row[2] for row in rows], np.float32)
-        kept = np.arange(len(rows))
+        order = np.argsort(numbers)
+        numbers, vectors = numbers[order], vectors[order]
+        quality = np.array(
+            [
+                self.store.rows("SELECT quality FROM embedding WHERE id = ?", (number,))[0][0]
+                for number in numbers.tolist()
+            ],
+            np.float32,
+        )
+        kept = np.arange(len(numbers))
         while len(kept) > MAX_VECTORS:
             kept = np.delete(kept, most_redundant(vectors[None, kept], quality[None, kept])[0])
-        gone = set(range(len(rows))) - set(kept.tolist())
-        self._remove(index, [rows[i][:1] for i in sorted(gone)])
+        self._remove(index, [(number,) for number in np.delete(numbers, kept).tolist()])
 
     def _thin_crops(self, person: int, most: int) -> int:
         """Keep a person's best picture and the newest others, ``most`` in all. Returns how many went."""

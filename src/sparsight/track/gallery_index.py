@@ -118,6 +118,11 @@ class VectorIndex:
         """The vectors (N, D) of ``person``."""
         return self._vectors[self._own(person)]
 
+    def rows_of(self, person: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The rows (N,) of ``person``, in no order, and the vectors (N, D) stored in them."""
+        own = self._own(person)
+        return self._row[own], self._vectors[own]
+
     def _own(self, person: int) -> NDArray[np.int64]:
         return np.flatnonzero(self._person[: self._count] == person)
 
