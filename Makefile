@@ -37,11 +37,14 @@ quick: $(VENV)/.peers  ## tests that need nothing but the package
 	$(BIN)/python -m pytest -q -n 2 -m "not real"
 
 real: $(VENV)/.peers  ## tests on real weights and data; skipped where SPARSIGHT_ASSETS is not set
-	$(BIN)/python -m pytest -q -m real
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m real
 
+OPENCV_TESTS := tests/media tests/track/test_detect.py tests/track/test_poses.py tests/track/trackers/test_tracker_camera.py \
+	tests/saliency/classic tests/saliency/metrics $(addprefix tests/saliency/test_,external.py moving.py popouts.py rarity.py) \
+	tests/app/test_watch.py
 opencv4: $(VENV)/.dev  ## the tests that touch OpenCV, with its version 4 instead of 5
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/opencv4 'opencv-python-headless<5'
-	PYTHONPATH=$(VENV)/opencv4 $(BIN)/python -m pytest -q -n 2 -m "not real" tests/media tests/track tests/saliency tests/app
+	PYTHONPATH=$(VENV)/opencv4 $(BIN)/python -m pytest -q -n 2 -m "not real" $(OPENCV_TESTS)
 
 lint: $(VENV)/.dev  ## ruff and mypy --strict
 	$(BIN)/ruff check .
