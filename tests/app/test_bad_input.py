@@ -320,15 +320,12 @@ def test_saliency_of_what_is_no_picture(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (
-            ["--detector", "yolxo"],
-            "no detector called 'yolxo': did you mean 'yolox'? known are darknet, ssdl",
-        ),
+        (["--detector", "yolxo"], "no detector called 'yolxo': did you mean 'yolox'? known are darknet, "),
         (["--detector", "zzz"], "no detector called 'zzz': known are darknet"),
         (["--detector", "yolox:nosuch.onnx"], "nosuch.onnx"),
         (["--detector", "yolox:a.mp4"], "a.mp4 is not an ONNX network"),
         (["--tracker", "srt"], "no tracker called 'srt': did you mean 'sort'? known are "),
-        (["--reid", "osnet"], "no embedder called 'osnet': did you mean 'osnet_x0_25'? known are auto, "),
+        (["--reid", "osnet"], "no embedder called 'osnet': did you mean 'osnet_x1_0'? known are auto, "),
         (["--reid", "onnx:nosuch.onnx"], "nosuch.onnx"),
     ],
 )
