@@ -19,7 +19,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(skip)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def assets() -> Path:
     """The folder of real data and weights."""
     return Path(ASSETS.split(os.pathsep)[0]).resolve()

@@ -18,10 +18,8 @@ MODELS = ("signature", "spectral_residual", "center_bias", "random")
 
 
 @pytest.fixture(scope="module")
-def sod(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    from conftest import ASSETS
-
-    return load("sod", Path(ASSETS).resolve() / "saliency" / "sod")
+def sod(assets: Path) -> Dataset:
+    return load("sod", assets / "saliency" / "sod")
 
 
 def test_regions_of_sod(sod: Dataset) -> None:
