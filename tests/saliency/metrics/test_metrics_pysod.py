@@ -38,6 +38,10 @@ def make_map(name: str) -> np.ndarray:
         "negative": smooth - 0.7,
         "binary": (smooth > 0.6).astype(float),
         "constant": np.full(SHAPE, 0.7),
+        "constant .3": np.full(SHAPE, 0.3),
+        "even parts": np.where(np.arange(SHAPE[0])[:, None] < 25, [0.1] * 40 + [0.3] * 43, 0.9),
+        "single": smooth.astype(np.float32),
+        "single constant": np.full(SHAPE, 0.3, np.float32),
         "zero": np.zeros(SHAPE),
         "bytes": np.round(smooth * 255).astype(np.uint8),
         "dark bytes": np.round(20 + smooth * 90).astype(np.uint8),
@@ -54,6 +58,10 @@ MAPS = [
     "negative",
     "binary",
     "constant",
+    "constant .3",
+    "even parts",
+    "single",
+    "single constant",
     "zero",
     "bytes",
     "dark bytes",
@@ -133,26 +141,26 @@ def test_all_region_metrics(peer, name, region):
     saliency, mask = make_map(name), make_mask(region)
     with np.errstate(all="ignore"):
         expected = peer_scores(peer, saliency, mask)
-    if name.startswith("constant"):
-        del expected["s_measure"]  # see below
     found = metrics.score_map(saliency, mask=mask, metrics=list(expected), preset="pysod")
     assert found == pytest.approx(expected, abs=CLOSE)
 
 
+@pytest.mark.parametrize("level", [0.1, 0.3, 0.5, 0.69, 0.7, 0.9, 1e-3])
 @pytest.mark.parametrize("region", [region for region in MASKS if region != "all"])
-def test_s_measure_of_a_constant_map(peer, region):
-    mask = make_mask(region)
+def test_s_measure_of_a_constant_map(peer, region, level):
+    saliency, mask = np.full(SHAPE, level), make_mask(region)
+    with np.errstate(all="ignore"):
+        theirs = peer_scores(peer, saliency, mask)["s_measure"]
+    assert metrics.s_measure(saliency, mask, preset="pysod") == pytest.approx(theirs, abs=CLOSE)
 
-    def theirs(level):
-        with np.errstate(all="ignore"):
-            return peer_scores(peer, np.full(SHAPE, level), mask)["s_measure"]
 
-    # A half and its sums have no rounding errors; of other levels PySODMetrics takes those for variance.
-    assert metrics.s_measure(np.full(SHAPE, 0.5), mask) == pytest.approx(theirs(0.5), abs=CLOSE)
-    if region == "pixel":
-        assert abs(theirs(0.7) - theirs(0.69)) > 0.05
-        near = [metrics.s_measure(np.full(SHAPE, level), mask) for level in (0.7, 0.69)]
-        assert near[0] == pytest.approx(near[1], abs=0.01)
+def test_s_measure_of_a_constant_map_knows_no_rounding_errors_unless_asked_to(peer):
+    mask = make_mask("pixel")
+    with np.errstate(all="ignore"):
+        theirs = [peer_scores(peer, np.full(SHAPE, level), mask)["s_measure"] for level in (0.7, 0.69)]
+    assert abs(theirs[0] - theirs[1]) > 0.05
+    near = [metrics.s_measure(np.full(SHAPE, level), mask) for level in (0.7, 0.69)]
+    assert near[0] == pytest.approx(near[1], abs=0.01)
 
 
 def test_curves(peer):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sparsight.errors import SparsightError
-from sparsight.saliency.metrics.counting import Region, count_region
+from sparsight.saliency.metrics.counting import Region, region_of
 from sparsight.saliency.metrics.plane import Array, Distribution, Indices, Mask, Plane, plane, size
 from sparsight.saliency.metrics.presets import Preset, preset_of
 
@@ -58,7 +58,7 @@ class Case:
     def region(self) -> Region:
         """Map and mask as the region metrics read them."""
         assert self.mask is not None
-        return count_region(self.plane, self.mask)
+        return region_of(self.plane, self.mask)
 
 
 def _plane_like(values: ArrayLike | None, name: str, shape: tuple[int, int]) -> Plane | None:

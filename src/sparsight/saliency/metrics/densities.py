@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from sparsight.errors import SparsightError
 from sparsight.saliency.metrics.case import Case, case, fixated_pixels
-from sparsight.saliency.metrics.plane import Array
+from sparsight.saliency.metrics.plane import Array, dot
 
 
 def density_map(xy: ArrayLike, shape: Sequence[int], sigma: float) -> Array:
@@ -120,7 +120,7 @@ def score_kl(given: Case) -> float:
         np.divide(q, quotient, out=quotient)
         if preset.epsilon:
             np.add(quotient, preset.epsilon, out=quotient)
-        divergence += float(q @ np.log(quotient, out=quotient))
+        divergence += dot(q, np.log(quotient, out=quotient))
     return divergence
 
 

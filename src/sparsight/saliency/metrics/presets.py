@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sparsight.registry import lookup
 
@@ -18,7 +18,7 @@ class Preset:
     NSS. ``lift``: SIM, EMD and information gain subtract a map's minimum always, instead of only where it is
     negative. ``floor``: added to maps before they are divided by their sum in KL, information gain and
     log-likelihood. ``epsilon``: added inside the logarithm, and in KL also to the divisor. ``seed``: of the
-    metrics that draw random numbers.
+    metrics that draw random numbers. ``rounding``: S-measure takes the rounding error of a mean for contrast.
     """
 
     once: bool
@@ -30,6 +30,7 @@ class Preset:
     floor: float
     epsilon: float
     seed: int
+    rounding: bool
 
 
 _MIT = Preset(
@@ -42,9 +43,11 @@ _MIT = Preset(
     floor=0.0,
     epsilon=2.0**-52,
     seed=0,
+    rounding=False,
 )
 
-# PySODMetrics has nothing for fixations, and every preset scores regions as it does.
+# PySODMetrics has nothing for fixations, and every preset scores regions as it does, but for parts of a map
+# that are even.
 PRESETS: dict[str, Preset] = {
     "mit": _MIT,
     "pysaliency": Preset(
@@ -57,8 +60,9 @@ PRESETS: dict[str, Preset] = {
         floor=1e-20,
         epsilon=0.0,
         seed=42,
+        rounding=False,
     ),
-    "pysod": _MIT,
+    "pysod": replace(_MIT, rounding=True),
 }
 
 

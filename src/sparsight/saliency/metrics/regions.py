@@ -1,6 +1,7 @@
 """A map against a segmented region: F-measure, IoU, mean absolute error, area under the ROC curve.
 
-The reading of map and mask, and the thresholds, are those of ``counting``; every preset scores regions alike.
+The reading of map and mask, and the thresholds, are those of ``counting``; every preset scores regions alike,
+so ``preset`` is only checked here.
 """
 
 from __future__ import annotations
@@ -32,20 +33,23 @@ class Curves:
     e: Array
 
 
-def curves(map: ArrayLike, mask: ArrayLike, *, beta2: float = BETA2) -> Curves:
+def curves(
+    map: ArrayLike, mask: ArrayLike, *, beta2: float = BETA2, preset: str = "mit"
+) -> Curves:
     """Precision, recall, F, IoU and E-measure at every threshold.
 
     Args:
         map: H×W saliency.
         mask: H×W region: booleans, or 0 and 1, or grey levels of which those above 128 are the region.
         beta2: weight of precision in F, squared.
+        preset: ``"mit"``, ``"pysaliency"`` or ``"pysod"``; it makes no difference here.
 
     Raises:
         SparsightError: sizes that differ, an empty mask, NaN in the map.
     """
     from sparsight.saliency.metrics.structure import alignment
 
-    region = case(map, mask=mask).region
+    region = case(map, mask=mask, preset=preset).region
     precision, recall = _precision_recall(region, region.true, region.false)
     return Curves(
         thresholds=np.arange(255, -1, -1) / 255,
@@ -91,7 +95,14 @@ def score_f(given: Case, how: str, beta2: float = BETA2) -> float:
     return summary(_f(*_precision_recall(given.region, *at_thresholds(given.region, how)), beta2), how)
 
 
-def f_measure(map: ArrayLike, mask: ArrayLike, *, how: str = "adaptive", beta2: float = BETA2) -> float:
+def f_measure(
+    map: ArrayLike,
+    mask: ArrayLike,
+    *,
+    how: str = "adaptive",
+    beta2: float = BETA2,
+    preset: str = "mit",
+) -> float:
     """F-measure, ``(1 + b) P R / (b P + R)`` of precision P and recall R, with b = ``beta2``.
 
     Args:
@@ -99,6 +110,7 @@ def f_measure(map: ArrayLike, mask: ArrayLike, *, how: str = "adaptive", beta2: 
         mask: H×W region: booleans, or 0 and 1, or grey levels of which those above 128 are the region.
         how: at the ``"adaptive"`` threshold, or the ``"max"`` or ``"mean"`` over all 256.
         beta2: weight of precision, squared; the field's custom is 0.3.
+        preset: ``"mit"``, ``"pysaliency"`` or ``"pysod"``; it makes no difference here.
 
     Returns:
         0 to 1; 0 where nothing of the region passes.
@@ -108,7 +120,7 @@ def f_measure(map: ArrayLike, mask: ArrayLike, *, how: str = "adaptive", beta2: 
 
     Source: Achanta et al., CVPR 2009.
     """
-    return score_f(case(map, mask=mask), how, beta2)
+    return score_f(case(map, mask=mask, preset=preset), how, beta2)
 
 
 def score_iou(given: Case, how: str) -> float:
@@ -116,7 +128,7 @@ def score_iou(given: Case, how: str) -> float:
     return summary(_iou(given.region, *at_thresholds(given.region, how)), how)
 
 
-def iou(map: ArrayLike, mask: ArrayLike, *, how: str = "adaptive") -> float:
+def iou(map: ArrayLike, mask: ArrayLike, *, how: str = "adaptive", preset: str = "mit") -> float:
     """Intersection over union of the region and of what passes the threshold; arguments as for ``f_measure``.
 
     Returns:
@@ -124,7 +136,7 @@ def iou(map: ArrayLike, mask: ArrayLike, *, how: str = "adaptive") -> float:
 
     Source: Jaccard 1912.
     """
-    return score_iou(case(map, mask=mask), how)
+    return score_iou(case(map, mask=mask, preset=preset), how)
 
 
 def score_mae(given: Case) -> float:
@@ -134,7 +146,7 @@ def score_mae(given: Case) -> float:
     return (region.area - region.share + outside) / region.pixels
 
 
-def mae(map: ArrayLike, mask: ArrayLike) -> float:
+def mae(map: ArrayLike, mask: ArrayLike, *, preset: str = "mit") -> float:
     """Mean absolute difference of the stretched map and the mask (0 and 1); arguments as for ``f_measure``.
 
     Returns:
@@ -142,7 +154,7 @@ def mae(map: ArrayLike, mask: ArrayLike) -> float:
 
     Source: Perazzi et al., CVPR 2012.
     """
-    return score_mae(case(map, mask=mask))
+    return score_mae(case(map, mask=mask, preset=preset))
 
 
 def score_region_auc(given: Case) -> float:
@@ -159,7 +171,7 @@ def score_region_auc(given: Case) -> float:
     return float(area)
 
 
-def region_auc(map: ArrayLike, mask: ArrayLike) -> float:
+def region_auc(map: ArrayLike, mask: ArrayLike, *, preset: str = "mit") -> float:
     """Area under the ROC curve through the 256 thresholds: pixels of the region against all others.
 
     Pixels that fall between the same two thresholds are ties and count half, so the value is exact for 8-bit
@@ -173,4 +185,4 @@ def region_auc(map: ArrayLike, mask: ArrayLike) -> float:
 
     Source: Borji, Cheng, Jiang and Li, TIP 2015.
     """
-    return score_region_auc(case(map, mask=mask))
+    return score_region_auc(case(map, mask=mask, preset=preset))

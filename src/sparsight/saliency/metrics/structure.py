@@ -34,7 +34,7 @@ def _object(mean: float, deviation: float, count: int) -> float:
     return 2 * mean / (mean**2 + 1 + spread + EPSILON)
 
 
-def _likeness(region: Region, part: tuple[slice, slice]) -> float:
+def _likeness(region: Region, part: tuple[slice, slice], rounding: bool) -> float:
     """Structural similarity of a rectangle of the map and of the mask, times its number of pixels."""
     values, mask = region.plane.native[part], region.mask[part]
     count = values.size
@@ -53,7 +53,28 @@ def _likeness(region: Region, part: tuple[slice, slice]) -> float:
     bottom = (x**2 + y**2) * (variance_x + variance_y)
     if top != 0:
         return count * top / (bottom + EPSILON)
+    if rounding and bottom == 0:
+        bottom = _rounding(region, part, y)
     return float(count) if bottom == 0 else 0.0
+
+
+def _rounding(region: Region, part: tuple[slice, slice], y: float) -> float:
+    """What stands for the contrast of an even rectangle, of map and mask, where the mean of equal numbers is
+    not quite that number: 0 only if it is.
+
+    The mean is NumPy's over that rectangle of a whole array, since its rounding depends on the order of the
+    summands.
+    """
+    plane = region.plane
+    native = plane.native
+    kind = np.dtype(np.float64) if native.dtype == np.uint8 else native.dtype
+    white = 255 if native.dtype == np.uint8 else 1
+    value, low, high = (
+        np.divide(each, white, dtype=kind) for each in (native[part][0, 0], native.min(), native.max())
+    )
+    level = kind.type(region.level) if plane.constant else (value - low) / (high - low)
+    x = np.full(native.shape, level)[part].mean()
+    return float((x**2 + y**2) * (level - x) ** 2)
 
 
 def score_s_measure(given: Case, alpha: float = 0.5) -> float:
@@ -71,20 +92,23 @@ def score_s_measure(given: Case, alpha: float = 0.5) -> float:
     row = int(np.round(mask.sum(axis=1, dtype=np.int32) @ np.arange(height) / area)) + 1
     column = int(np.round(mask.sum(axis=0, dtype=np.int32) @ np.arange(width) / area)) + 1
     likeness = sum(
-        _likeness(region, (rows, columns))
+        _likeness(region, (rows, columns), given.preset.rounding)
         for rows in (slice(row), slice(row, None))
         for columns in (slice(column), slice(column, None))
     )
     return max(0.0, alpha * objects + (1 - alpha) * likeness / pixels)
 
 
-def s_measure(map: ArrayLike, mask: ArrayLike, *, alpha: float = 0.5) -> float:
+def s_measure(map: ArrayLike, mask: ArrayLike, *, alpha: float = 0.5, preset: str = "mit") -> float:
     """Structure measure: how alike map and mask are as an object, and in four parts around its centre.
 
     Args:
         map: H×W saliency.
         mask: H×W region: booleans, or 0 and 1, or grey levels of which those above 128 are the region.
         alpha: weight of the object score against the region score.
+        preset: ``"mit"`` and ``"pysaliency"``: of the four parts, one that is even in map and mask is alike;
+            ``"pysod"``: only where the mean of its equal numbers has no rounding error, as PySODMetrics does
+            it, so that a constant map may score 0.3 apart from one a little brighter.
 
     Returns:
         0 to 1. A mask that covers the image scores the stretched map's mean. A part without pixels (the
@@ -95,7 +119,7 @@ def s_measure(map: ArrayLike, mask: ArrayLike, *, alpha: float = 0.5) -> float:
 
     Source: Fan et al., ICCV 2017.
     """
-    return score_s_measure(case(map, mask=mask), alpha)
+    return score_s_measure(case(map, mask=mask, preset=preset), alpha)
 
 
 def alignment(region: Region, true: Array, false: Array) -> Array:
@@ -123,13 +147,14 @@ def score_e_measure(given: Case, how: str) -> float:
     return summary(alignment(given.region, *at_thresholds(given.region, how)), how)
 
 
-def e_measure(map: ArrayLike, mask: ArrayLike, *, how: str = "adaptive") -> float:
+def e_measure(map: ArrayLike, mask: ArrayLike, *, how: str = "adaptive", preset: str = "mit") -> float:
     """Enhanced alignment measure of the mask and of what passes the threshold, each minus its mean.
 
     Args:
         map: H×W saliency.
         mask: as for ``s_measure``.
         how: at the ``"adaptive"`` threshold, or the ``"max"`` or ``"mean"`` over all 256.
+        preset: ``"mit"``, ``"pysaliency"`` or ``"pysod"``; it makes no difference here.
 
     Returns:
         0 to 1, and a little above: the sum over N pixels is divided by N - 1, as in the authors' code.
@@ -139,7 +164,7 @@ def e_measure(map: ArrayLike, mask: ArrayLike, *, how: str = "adaptive") -> floa
 
     Source: Fan et al., IJCAI 2018.
     """
-    return score_e_measure(case(map, mask=mask), how)
+    return score_e_measure(case(map, mask=mask, preset=preset), how)
 
 
 def score_weighted_f(given: Case, beta2: float = 1.0) -> float:
@@ -215,7 +240,7 @@ def _lend(error: Array, inside: Mask) -> None:
             return
 
 
-def weighted_f(map: ArrayLike, mask: ArrayLike, *, beta2: float = 1.0) -> float:
+def weighted_f(map: ArrayLike, mask: ArrayLike, *, beta2: float = 1.0, preset: str = "mit") -> float:
     """Weighted F-measure: F of the grey map itself, errors weighted by where they are.
 
     An error inside the region counts less where its surroundings are right; one outside counts more, from 1
@@ -225,6 +250,7 @@ def weighted_f(map: ArrayLike, mask: ArrayLike, *, beta2: float = 1.0) -> float:
         map: H×W saliency.
         mask: as for ``s_measure``.
         beta2: weight of precision, squared.
+        preset: ``"mit"``, ``"pysaliency"`` or ``"pysod"``; it makes no difference here.
 
     Returns:
         0 to 1.
@@ -234,4 +260,4 @@ def weighted_f(map: ArrayLike, mask: ArrayLike, *, beta2: float = 1.0) -> float:
 
     Source: Margolin, Zelnik-Manor and Tal, CVPR 2014.
     """
-    return score_weighted_f(case(map, mask=mask), beta2)
+    return score_weighted_f(case(map, mask=mask, preset=preset), beta2)
