@@ -20,14 +20,14 @@ def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
     """
     try:
         return table[name]
-    except KeyError:
+    except (KeyError, TypeError):  # a list, say, is no key
         raise SparsightError(unknown(kind, name, table)) from None
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """The sentence for a name that is not known, with the nearest known one and the whole list."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"there is no {kind} called {name!r}: {hint}known are {', '.join(names)}."
 

@@ -5,14 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from sparsight.errors import SparsightError
 from sparsight.saliency.metrics.counting import Region, region_of
-from sparsight.saliency.metrics.plane import Array, Distribution, Indices, Mask, Plane, plane, size
+from sparsight.saliency.metrics.plane import Array, Distribution, Indices, Mask, Plane, numbers, plane, size
 from sparsight.saliency.metrics.presets import Preset, preset_of
+
+T = TypeVar("T")
+
+
+def given_as(value: T | None, name: str) -> T:
+    """A ground truth that a metric cannot do without.
+
+    Raises:
+        SparsightError: it is None.
+    """
+    if value is None:
+        raise SparsightError(f"the {name} is None: give one to score the map against.")
+    return value
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,14 +49,12 @@ class Case:
     @cached_property
     def fixated(self) -> Indices:
         """Flat indices of the pixels that were fixated, ascending, each once."""
-        assert self.fixations is not None
-        return np.unique(self.fixations)
+        return np.unique(given_as(self.fixations, "array of fixations"))
 
     @cached_property
     def positives(self) -> Indices:
         """Flat indices of the fixations that count: each, or (``preset.once``) each pixel once."""
-        assert self.fixations is not None
-        return self.fixated if self.preset.once else self.fixations
+        return self.fixated if self.preset.once else given_as(self.fixations, "array of fixations")
 
     @cached_property
     def mass(self) -> Distribution:
@@ -51,14 +64,12 @@ class Case:
     @cached_property
     def density_mass(self) -> Distribution:
         """The ground truth's density as SIM and EMD read it."""
-        assert self.density is not None
-        return self.density.distribution(lift=self.preset.lift, floor=0.0)
+        return given_as(self.density, "density").distribution(lift=self.preset.lift, floor=0.0)
 
     @cached_property
     def region(self) -> Region:
         """Map and mask as the region metrics read them."""
-        assert self.mask is not None
-        return region_of(self.plane, self.mask)
+        return region_of(self.plane, given_as(self.mask, "mask"))
 
 
 def _plane_like(values: ArrayLike | None, name: str, shape: tuple[int, int]) -> Plane | None:
@@ -78,20 +89,30 @@ def _same(name: str, found: tuple[int, ...], shape: tuple[int, int]) -> None:
         )
 
 
+_MASK = "height x width booleans, 0 and 1, or whole numbers from 0 to 255"
+
+
 def _mask_like(values: ArrayLike | None, name: str, shape: tuple[int, int]) -> Mask | None:
     if values is None:
         return None
-    array = np.asarray(values)
-    if array.ndim != 2 or array.dtype.kind not in "bui":
-        raise SparsightError(
-            f"the {name} is an array of shape {array.shape} and type {array.dtype}: "
-            "give height x width booleans, or 0 and 255."
-        )
+    array = numbers(values, name, _MASK)
+    if array.ndim != 2:
+        raise SparsightError(f"the {name} is an array of shape {array.shape}: give {_MASK}.")
     _same(name, array.shape, shape)
-    # Grey masks were saved as images: what is brighter than the middle belongs to the region, as in
-    # PySODMetrics.
-    inside_region = array if array.dtype == bool else array > (128 if array.max(initial=0) > 1 else 0)
-    mask: Mask = np.ascontiguousarray(inside_region).view(np.uint8)
+    if array.dtype == bool:
+        chosen = array
+    elif array.dtype.kind == "f":
+        chosen = array == 1
+        if not (chosen | (array == 0)).all():
+            raise SparsightError(f"the {name} holds other numbers than 0 and 1: give {_MASK}.")
+    else:
+        highest = array.max(initial=0)
+        if highest > 255 or array.min(initial=0) < 0:
+            raise SparsightError(f"the {name} holds numbers below 0 or above 255: give {_MASK}.")
+        # Grey masks were saved as images: what is brighter than the middle belongs to the region, as in
+        # PySODMetrics.
+        chosen = array > (128 if highest > 1 else 0)
+    mask: Mask = np.ascontiguousarray(chosen).view(np.uint8)
     if not mask.any():
         raise SparsightError(f"the {name} is empty: leave out images without a region.")
     return mask
@@ -117,7 +138,7 @@ def inside(xy: ArrayLike, shape: Sequence[int]) -> tuple[Array, int]:
 
 
 def _points(xy: ArrayLike, name: str) -> Array:
-    points = np.asarray(xy, dtype=np.float64)
+    points = numbers(xy, f"array of {name}", "N rows of x and y in pixels").astype(np.float64)
     if points.size == 0:
         points = points.reshape(0, 2)
     if points.ndim != 2 or points.shape[1] != 2:
@@ -158,8 +179,9 @@ def case(
     chosen = preset_of(preset)
     scored = plane(map)
     shape = scored.shape
-    if distractor_size is not None and not distractor_size > 0:
-        raise SparsightError(f"the size of a distractor is {distractor_size}: give pixels above zero.")
+    if distractor_size is not None and not (isinstance(distractor_size, Real) and distractor_size > 0):
+        said = distractor_size if isinstance(distractor_size, Real) else type(distractor_size).__name__
+        raise SparsightError(f"the size of a distractor is {said}: give pixels above zero.")
     return Case(
         plane=scored,
         preset=chosen,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sparsight.errors import SparsightError
-from sparsight.saliency.metrics.case import Case, case, fixated_pixels
+from sparsight.saliency.metrics.case import Case, case, fixated_pixels, given_as
 from sparsight.saliency.metrics.plane import Array, dot
 
 
@@ -55,19 +55,19 @@ def density_map(xy: ArrayLike, shape: Sequence[int], sigma: float) -> Array:
 
 def score_cc(given: Case) -> float:
     """``cc`` of a case."""
-    plane, density = given.plane, given.density
-    assert density is not None
+    plane, density = given.plane, given_as(given.density, "density")
     if plane.variance == 0 or density.variance == 0:
         return 0.0
     return plane.covariance(density) / math.sqrt(plane.variance * density.variance)
 
 
-def cc(map: ArrayLike, density: ArrayLike) -> float:
-    """Pearson's correlation coefficient of map and density over all pixels; every preset agrees on it.
+def cc(map: ArrayLike, density: ArrayLike, *, preset: str = "mit") -> float:
+    """Pearson's correlation coefficient of map and density over all pixels.
 
     Args:
         map: H×W saliency.
         density: H×W density of fixations, any scale.
+        preset: ``"mit"``, ``"pysaliency"`` or ``"pysod"``; all agree, so it makes no difference.
 
     Returns:
         -1 to 1; 0 if either is constant (the MATLAB code gives NaN, and so does pysaliency for a constant
@@ -78,7 +78,7 @@ def cc(map: ArrayLike, density: ArrayLike) -> float:
 
     Source: Le Meur, Le Callet and Barba, Vision Research 2007.
     """
-    return score_cc(case(map, density=density))
+    return score_cc(case(map, density=density, preset=preset))
 
 
 def score_sim(given: Case) -> float:
@@ -109,10 +109,10 @@ def sim(map: ArrayLike, density: ArrayLike, *, preset: str = "mit") -> float:
 
 def score_kl(given: Case) -> float:
     """``kl`` of a case."""
-    assert given.density is not None
     preset = given.preset
+    density = given_as(given.density, "density")
     predicted = given.plane.distribution(lift=False, floor=preset.floor)
-    wanted = given.density.distribution(lift=False, floor=preset.floor)
+    wanted = density.distribution(lift=False, floor=preset.floor)
     divergence = 0.0
     for quotient, q in zip(predicted.blocks(), wanted.blocks(), strict=True):
         if preset.epsilon:

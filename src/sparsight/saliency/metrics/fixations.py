@@ -7,17 +7,17 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sparsight.saliency.metrics.case import Case, case
+from sparsight.saliency.metrics.case import Case, case, given_as
 from sparsight.saliency.metrics.plane import Distribution
 
 
 def score_nss(given: Case) -> float:
     """``nss`` of a case."""
-    plane = given.plane
+    plane, where = given.plane, given.positives
     if plane.variance == 0:
         return 0.0
     deviation = math.sqrt(plane.variance * plane.size / (plane.size - given.preset.ddof))
-    return float((plane.at(given.positives).mean() - plane.mean) / deviation)
+    return float((plane.at(where).mean() - plane.mean) / deviation)
 
 
 def nss(map: ArrayLike, xy: ArrayLike, *, preset: str = "mit") -> float:
@@ -75,9 +75,8 @@ def log_likelihood(map: ArrayLike, xy: ArrayLike, *, preset: str = "mit") -> flo
 
 def score_information_gain(given: Case) -> float:
     """``information_gain`` of a case."""
-    assert given.baseline is not None
     preset = given.preset
-    baseline = given.baseline.distribution(lift=preset.lift, floor=preset.floor)
+    baseline = given_as(given.baseline, "baseline").distribution(lift=preset.lift, floor=preset.floor)
     return (score_log_likelihood(given) - _mean_log(baseline, given)) / math.log(2)
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sparsight.errors import SparsightError
-from sparsight.saliency.metrics.case import Case, case
-from sparsight.saliency.metrics.plane import Array
+from sparsight.saliency.metrics.case import Case, case, given_as
+from sparsight.saliency.metrics.plane import Array, Mask
 
 MAX_TRIES = 99
 MISS = -1.0
@@ -22,11 +22,14 @@ def _lifted(given: Case) -> Array:
     return values - plane.low if plane.low < 0 else values
 
 
+def _masks(given: Case) -> tuple[Mask, Mask]:
+    return given_as(given.target, "target mask"), given_as(given.distractors, "mask of the distractors")
+
+
 def score_fixations_to_target(given: Case, max_tries: int = MAX_TRIES) -> float:
     """``fixations_to_target`` of a case."""
-    assert given.target is not None and given.distractor_size is not None
-    values, target = _lifted(given), given.target
-    half = given.distractor_size / 2
+    values, target = _lifted(given), given_as(given.target, "target mask")
+    half = given_as(given.distractor_size, "size of a distractor") / 2
     for tries in range(1, max_tries + 1):
         row, column = np.unravel_index(values.argmax(), values.shape)
         if target[row, column]:
@@ -69,10 +72,9 @@ def fixations_to_target(
 
 def score_gsi(given: Case) -> float:
     """``gsi`` of a case."""
-    assert given.target is not None and given.distractors is not None
-    values = _lifted(given)
-    target = float(values[given.target.view(bool)].mean())
-    distractors = float(values[given.distractors.view(bool)].mean())
+    values, (target_mask, distractor_mask) = _lifted(given), _masks(given)
+    target = float(values[target_mask.view(bool)].mean())
+    distractors = float(values[distractor_mask.view(bool)].mean())
     return (target - distractors) / (target + distractors) if target + distractors > 0 else MISS
 
 
@@ -97,10 +99,9 @@ def gsi(map: ArrayLike, target_mask: ArrayLike, distractor_mask: ArrayLike) -> f
 
 def score_msr_target(given: Case) -> float:
     """``msr_target`` of a case."""
-    assert given.target is not None and given.distractors is not None
-    values = _lifted(given)
-    distractors = float(values[given.distractors.view(bool)].max())
-    return float(values[given.target.view(bool)].max()) / distractors if distractors > 0 else MISS
+    values, (target_mask, distractor_mask) = _lifted(given), _masks(given)
+    distractors = float(values[distractor_mask.view(bool)].max())
+    return float(values[target_mask.view(bool)].max()) / distractors if distractors > 0 else MISS
 
 
 def msr_target(map: ArrayLike, target_mask: ArrayLike, distractor_mask: ArrayLike) -> float:
@@ -116,10 +117,9 @@ def msr_target(map: ArrayLike, target_mask: ArrayLike, distractor_mask: ArrayLik
 
 def score_msr_background(given: Case) -> float:
     """``msr_background`` of a case."""
-    assert given.target is not None and given.distractors is not None
-    values = _lifted(given)
-    target = float(values[given.target.view(bool)].max())
-    background = values[(given.target | given.distractors) == 0]
+    values, (target_mask, distractor_mask) = _lifted(given), _masks(given)
+    target = float(values[target_mask.view(bool)].max())
+    background = values[(target_mask | distractor_mask) == 0]
     return float(background.max(initial=0.0)) / target if target > 0 else MISS
 
 

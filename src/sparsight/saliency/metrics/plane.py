@@ -187,6 +187,22 @@ class Distribution:
         return masses
 
 
+def numbers(values: ArrayLike, name: str, wanted: str) -> NDArray[Any]:
+    """``values`` as an array of real numbers.
+
+    Raises:
+        SparsightError: they are none; the sentence asks for ``wanted``.
+    """
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError):
+        raise SparsightError(f"the {name} is no array of numbers: give {wanted}.") from None
+    if array.dtype.kind not in "buif":
+        given = "None" if values is None else f"an array of shape {array.shape} and type {array.dtype}"
+        raise SparsightError(f"the {name} is {given}: give {wanted}.")
+    return array
+
+
 def size(shape: Sequence[int]) -> str:
     """Width by height, for sentences."""
     return f"{shape[1]}x{shape[0]}"
@@ -202,11 +218,10 @@ def plane(values: ArrayLike, name: str = "map") -> Plane:
     Raises:
         SparsightError: not two-dimensional, empty, not numbers, NaN or infinite.
     """
-    array = np.asarray(values)
-    if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "buif":
+    array = numbers(values, name, "height x width real numbers")
+    if array.ndim != 2 or array.size == 0:
         raise SparsightError(
-            f"the {name} is an array of shape {array.shape} and type {array.dtype}: "
-            "give height x width real numbers."
+            f"the {name} is an array of shape {array.shape}: give height x width real numbers."
         )
     if array.dtype not in (np.uint8, np.float32, np.float64):
         array = array.astype(np.float64)

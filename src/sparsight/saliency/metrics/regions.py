@@ -33,9 +33,7 @@ class Curves:
     e: Array
 
 
-def curves(
-    map: ArrayLike, mask: ArrayLike, *, beta2: float = BETA2, preset: str = "mit"
-) -> Curves:
+def curves(map: ArrayLike, mask: ArrayLike, *, beta2: float = BETA2, preset: str = "mit") -> Curves:
     """Precision, recall, F, IoU and E-measure at every threshold.
 
     Args:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparsight.errors import SparsightError
-from sparsight.saliency.metrics.case import Case, case
+from sparsight.saliency.metrics.case import Case, case, given_as
 from sparsight.saliency.metrics.plane import BLOCK, Array, Indices, slices
 
 JITTER = 1e-7
@@ -68,15 +68,15 @@ def _area(false: Array, true: Array) -> NDArray[np.float64]:
 
 def score_auc(given: Case) -> float:
     """``auc`` of a case."""
-    plane = given.plane
+    plane, where = given.plane, given.positives
     if plane.constant:
         return 0.5
     values = plane.flat
-    below, equal = _counts(values, plane.low, plane.high, given.positives)
+    below, equal = _counts(values, plane.low, plane.high, where)
     negatives = values.size
     if given.preset.unfixated:
         negatives = _unfixated(given)
-        own_below, own_equal = _below_equal(np.sort(values[given.fixated]), values[given.positives])
+        own_below, own_equal = _below_equal(np.sort(values[given.fixated]), values[where])
         below, equal = below - own_below, equal - own_equal
     return float((below + equal / 2).mean() / negatives)
 
@@ -116,7 +116,7 @@ def score_auc_judd(given: Case) -> float:
 
 
 def _judd(given: Case, *, jitter: bool) -> float:
-    plane = given.plane
+    plane, where = given.plane, given.positives
     if plane.constant:
         return 0.5
     values = plane.flat
@@ -131,8 +131,8 @@ def _judd(given: Case, *, jitter: bool) -> float:
         noise += values
         values, low, high = noise, float(noise.min()), float(noise.max())
     negatives = _unfixated(given)
-    positives = values[given.positives]
-    below, _ = _counts(values, low, high, given.positives)
+    positives = values[where]
+    below, _ = _counts(values, low, high, where)
     own_below, _ = _below_equal(np.sort(values[given.fixated]), positives)
     order = np.argsort(positives)[::-1]
     false = 1.0 - (below - own_below)[order] / negatives
@@ -200,10 +200,11 @@ def _sampled(given: Case, negatives: Indices) -> float:
 
 def score_auc_borji(given: Case) -> float:
     """``auc_borji`` of a case."""
+    count = len(given.positives)
     if given.plane.constant:
         return 0.5
     rng = np.random.default_rng(given.seed)
-    drawn = rng.integers(0, given.plane.size, (len(given.positives), SPLITS))
+    drawn = rng.integers(0, given.plane.size, (count, SPLITS))
     return _sampled(given, drawn)
 
 
@@ -232,13 +233,14 @@ def auc_borji(map: ArrayLike, xy: ArrayLike, *, preset: str = "mit", seed: int |
 
 def score_shuffled_auc(given: Case) -> float:
     """``shuffled_auc`` of a case."""
-    assert given.other_fixations is not None
+    others = given_as(given.other_fixations, "array of fixations of other images")
+    positives = given.positives
     if given.plane.constant:
         return 0.5
     if given.preset.step is None:
-        return _sampled(given, given.other_fixations[:, None])
-    others = np.unique(given.other_fixations) if given.preset.once else given.other_fixations
-    count = min(len(given.positives), len(others))
+        return _sampled(given, others[:, None])
+    others = np.unique(others) if given.preset.once else others
+    count = min(len(positives), len(others))
     rng = np.random.default_rng(given.seed)
     draws = [rng.choice(len(others), count, replace=False, shuffle=False) for _ in range(SPLITS)]
     return _sampled(given, others[np.stack(draws, axis=1)])
