@@ -18,6 +18,7 @@ CASES = [
     ("know_again", [VIDEO, VIDEO, "{tmp}/gallery.sqlite"], "known again: [1"),
     ("where_the_eye_goes", [PICTURE, "{tmp}"], "levels drawn"),
     ("odd_one_out", ["{tmp}"], "colour: found"),
+    ("smaller_network", ["{tmp}"], "parameters: 56,164 to"),
     ("tap_features", [PICTURE], "features.13: 96 channels of 14x14"),
 ]
 
