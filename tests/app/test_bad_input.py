@@ -704,7 +704,8 @@ def test_a_kill_at_any_moment_leaves_whole_files_and_the_next_run_cleans_up(
     code, _, errors = command.run("watch", source, "--no-saliency", "--out", out)
     assert (code, errors) == (0, "")
     assert {path.name for path in out.iterdir()} == {
-        "gallery.sqlite", "identities.json", "report.html", "thumbnails", "tracks.txt", "video.mp4",
+        "gallery.sqlite", "identities.json", "people.txt", "report.html", "thumbnails", "tracks.txt",
+        "video.mp4",
     }  # fmt: skip
     whole_or_absent(out)
     assert frames(out / "video.mp4") == 40

@@ -14,7 +14,7 @@ from sparsight.app import watch as watch_module
 from sparsight.app.groundtruth import RunningScore
 from sparsight.app.track_cmd import track_app
 from sparsight.app.watch import WatchOptions, watch
-from sparsight.track import Tracks, motchallenge
+from sparsight.track import motchallenge
 
 PATHS = {"red": lambda t: (20, 10 + t), "green": lambda t: (60, 20 + t / 2)}
 
@@ -200,14 +200,18 @@ def test_watch_refuses_ground_truth_that_cannot_be(tmp_path: Path) -> None:
 def test_people_without_names_are_called_after_whom_they_stand_beside(tmp_path: Path) -> None:
     score = RunningScore(truth(tmp_path / "gt.txt", 3))
 
-    def tracks(*people: tuple[int, int, int]) -> Tracks:
-        boxes = [(x, y, x + 12, y + 24) for _, x, y in people]
-        return Tracks(np.array(boxes, np.float32), np.array([p[0] for p in people]), np.ones(len(people)))
+    def update(frame: int, *people: tuple[int, int, int], names: dict[int, str | None]) -> list[str]:
+        boxes = np.array([(x, y, x + 12, y + 24) for _, x, y in people], float)
+        numbers = np.array([who for who, _, _ in people])
+        given = [name for name in names.values() if name is not None]
+        return score.update(frame, boxes, numbers, [names.get(who) for who, _, _ in people], given)
 
-    score.update(0, tracks((7, 21, 10), (8, 61, 20)), {8: "Greta"})
+    greta: dict[int, str | None] = {8: "Greta"}
+    assert update(0, (7, 21, 10), (8, 61, 20), names=greta) == ["rita", "Greta"]
     assert score.online.tally.right == 2
     # 9 takes Rita's place: somebody else is called so already. A sight of nobody known is Unknown.
-    score.update(1, tracks((9, 20, 11), (1_000_003, 60, 20)), {8: "Greta"})
+    said = update(1, (9, 20, 11), (1_000_003, 60, 20), names={**greta, 1_000_003: "Unknown"})
+    assert said == ["9", "Unknown"]
     assert (score.online.tally.right, score.online.tally.wrong) == (2, 2)
-    score.update(2, tracks((7, 20, 12), (8, 60, 21)), {8: "Greta"})
+    update(2, (7, 20, 12), (8, 60, 21), names=greta)
     assert str(score) == "score 0.667 (2 wrong, 0 missed, 0 fault of 6)"

@@ -15,9 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsight.app.outputs import TRACKS, VIDEO
+from sparsight.app.outputs import PEOPLE, TRACKS, VIDEO
 from sparsight.app.sights import UNIDENTIFIED_FROM, Sights
 from sparsight.app.stages import StageTimes
+from sparsight.app.watch_names import PeopleWriter, names_of, whole_pixels
 from sparsight.files import replacing
 from sparsight.media import (
     Frame,
@@ -31,13 +32,16 @@ from sparsight.media import (
     overlay,
 )
 from sparsight.track import Identifier, Tracks
+from sparsight.track.formats.table import UNKNOWN
 from sparsight.track.gallery_records import Correction
 from sparsight.track.motchallenge import TrackWriter
 
 if TYPE_CHECKING:
     from sparsight.app.groundtruth import RunningScore
+    from sparsight.app.watch_looks import Once
     from sparsight.app.workers import Seen
     from sparsight.saliency import SaliencyModel, SaliencyResult
+    from sparsight.track.classify_tracks import TrackNamer
 
 SALIENCY_PER_SECOND = 4.0
 """Where the eye goes changes slowly: this many maps are computed per second of video, and eased between."""
@@ -58,7 +62,10 @@ class Camera:
         reader: the source.
         identifier: who knows people again, or None.
         sights: who was seen when.
-        names: people's names, for the labels in the video.
+        names: people's names in the gallery, for results and the labels in the video.
+        namer: gives tracks the names that a classifier knows, or None.
+        people: those names.
+        looks: the embedder of the identifier (and of the namer, where it is the same), or None.
         score: compares with ground truth, or None.
         started: unix seconds that the first frame stands for.
         frames: frames processed.
@@ -84,6 +91,9 @@ class Camera:
         self.identifier = identifier
         self.sights = Sights()
         self.names: dict[int, str] = {}
+        self.namer: TrackNamer | None = None
+        self.people: tuple[str, ...] = ()
+        self.looks: Once | None = None
         self.score: RunningScore | None = None
         self.frames = 0
         self.in_view = 0
@@ -101,6 +111,7 @@ class Camera:
         self._out = out
         self._video: VideoWriter | None = None
         self._tracks = TrackWriter(out / TRACKS)
+        self._people = PeopleWriter(out / PEOPLE)
         # The sight behind each row of the tracks file. It has no name, so a kill leaves nothing of it.
         self._written = tempfile.TemporaryFile(dir=out)  # noqa: SIM115
 
@@ -112,6 +123,8 @@ class Camera:
         for stage, spent in seen.spent.items():
             times.add(stage, spent)
         person, since = tracks.id, None
+        if self.looks is not None:
+            self.looks.begin(tracks.xyxy, seen.vectors)
         if self.identifier is not None:
             with times("re-identify"):
                 known = self.identifier.update(frame.image, tracks, self.started + frame.time)
@@ -120,15 +133,21 @@ class Camera:
                     self._follow(self.identifier, corrections)
         sight = self.sights.see(tracks.id, person, frame.time, since)
         number = self.sights.label(sight)
-        if self.score is not None:
-            self.score.update(frame.index, replace(tracks, id=number), self.names)
+        called = None
+        if self.namer is not None:
+            with times("name"):
+                # By sights, not tracks: where a track changes hands, it is looked at afresh.
+                called = self.namer.update(frame.image, replace(tracks, id=sight)).person
+                self.sights.call(sight, called)
+        names = names_of(number, called, self.people, self.names)
         if model is not None and frame.time >= self._saliency_due:
             with times("saliency"):
                 self._look(model(frame.image), frame.time)
         with times("draw"):
-            picture = self._draw(frame.image, tracks, number)
+            picture = self._draw(frame.image, tracks, number, names)
         with times("write"):
             self._write(picture, replace(tracks, id=number), frame)
+            self._say(tracks, number, names, frame.index)
             self._written.write(sight.astype(_ROW).tobytes())
         self.last_time = frame.time
         self.frames += 1
@@ -150,6 +169,7 @@ class Camera:
             video.close()
             written.append(video.path)
         written.append(self._settle_tracks())
+        written.append(self._people.finish())
         self.reader.close()
         return written
 
@@ -157,6 +177,8 @@ class Camera:
         """Let go of everything after an error; whole rows of the tracks file stay."""
         with contextlib.suppress(Exception):
             self._tracks.close()
+        with contextlib.suppress(Exception):
+            self._people.close()
         with contextlib.suppress(Exception):
             self._written.close()
         if self._video is not None:
@@ -185,18 +207,17 @@ class Camera:
         self._saliency_count += 1
         self.saliency_mean += (small - self.saliency_mean) / self._saliency_count
 
-    def _draw(self, image: Image, tracks: Tracks, number: NDArray[np.int64]) -> Image:
+    def _draw(
+        self, image: Image, tracks: Tracks, number: NDArray[np.int64], names: Sequence[str | None]
+    ) -> Image:
         if self.background is None:
             self.background = image.copy()
             self.walked = image // 2 + 64  # paler, so that the paths stand out
         self._walk(tracks, number)
         self._trails.update(number, tracks.xyxy)
-        labels = [self._label(who) for who in number.tolist()]
+        labels = [_label(who, name) for who, name in zip(number.tolist(), names, strict=True)]
         picture = draw_boxes(self._trails.draw(image.copy()), tracks.xyxy, number, labels)
         return picture if self._eased is None else beside(picture, overlay(image, self._eased))
-
-    def _label(self, number: int) -> str:
-        return "?" if number >= UNIDENTIFIED_FROM else self.names.get(number, str(number))
 
     def _walk(self, tracks: Tracks, number: NDArray[np.int64]) -> None:
         """Lengthen the paths of the people known by now."""
@@ -223,6 +244,17 @@ class Camera:
         self._video.write(picture, frame.time)
         self._tracks.write(frame.index + 1, tracks)
 
+    def _say(
+        self, tracks: Tracks, number: NDArray[np.int64], names: Sequence[str | None], index: int
+    ) -> None:
+        """Write who is there by name, and score exactly what is written."""
+        boxes = whole_pixels(tracks)
+        if self.score is None:
+            said = [name or str(who) for name, who in zip(names, number.tolist(), strict=True)]
+        else:
+            said = self.score.update(index, boxes, number, names, (*self.people, *self.names.values()))
+        self._people.write(index, boxes, said)
+
     def _settle_tracks(self) -> Path:
         """Give each row the number of the person that its sight has turned out to be."""
         self._tracks.close()
@@ -236,3 +268,9 @@ class Camera:
                     frame, _, rest = row.split(",", 2)
                     settled.write(f"{frame},{number},{rest.rstrip()}\n")
         return path
+
+
+def _label(number: int, name: str | None) -> str:
+    if name is not None and name != UNKNOWN:
+        return name
+    return "?" if number >= UNIDENTIFIED_FROM else str(number)

@@ -4,57 +4,88 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sparsight.app.outputs import SCORE
-from sparsight.app.sights import UNIDENTIFIED_FROM
 from sparsight.files import write_text
-from sparsight.track import Tracks
-from sparsight.track.formats.table import UNKNOWN
-from sparsight.track.metrics.pyppbox import Online
+from sparsight.track.metrics.pyppbox import ONLINE_SPREAD, Online
+
+PRESET = "pyppbox4"
+"""The arithmetic of the running figures, unless another is asked for."""
 
 
 class RunningScore:
     """Compares the people of each frame with the true ones.
 
-    A person of the gallery is called by the name given there. Somebody without one is called after the true
-    person beside whom they first stood, unless another is called so already: then, and wherever else they
-    turn up, they count as wrong. So numbers can be scored against names.
+    Somebody without a name is called after the true person beside whom they first stood, unless another is
+    called so already: then, and wherever else they turn up, they count as wrong. So numbers can be scored
+    against names.
 
     Attributes:
         online: the counts so far.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, preset: str = PRESET, spread: float = ONLINE_SPREAD) -> None:
         """Read the ground truth.
 
+        Args:
+            path: a file in any of ``sparsight.track.formats.FORMATS``.
+            preset, spread: see :class:`sparsight.track.metrics.pyppbox.Online`.
+
         Raises:
-            SparsightError: it cannot be read, or is malformed.
+            SparsightError: it cannot be read, or is malformed, or there is no such preset or spread.
         """
-        self.online = Online.on(path)
+        self.online = Online.on(path, preset=preset, spread=spread)
         self._called: dict[int, str] = {}
 
-    def update(self, frame: int, tracks: Tracks, names: Mapping[int, str]) -> None:
-        """Count frame number ``frame``, from 0; ``names``: the gallery's, by number (``tracks.id``)."""
-        self._call(frame, tracks, names)
-        said = [
-            UNKNOWN if who >= UNIDENTIFIED_FROM else names.get(who, self._called.get(who, str(who)))
-            for who in tracks.id.tolist()
-        ]
-        self.online.update(frame, tracks.xyxy, said)
+    def update(
+        self,
+        frame: int,
+        xyxy: NDArray[np.float64],
+        number: NDArray[np.int64],
+        names: Sequence[str | None],
+        given: Collection[str] = (),
+    ) -> list[str]:
+        """Count frame number ``frame``, from 0.
 
-    def _call(self, frame: int, tracks: Tracks, names: Mapping[int, str]) -> None:
+        Args:
+            frame: its number.
+            xyxy: (N, 4) boxes.
+            number: (N,) what stands for each person.
+            names: (N,) who each is said to be; None for somebody who has no name.
+            given: all names that somebody has, whether they are there or not.
+
+        Returns:
+            (N,) what each was taken to be called.
+        """
+        self._call(frame, xyxy, number, names, given)
+        said = [
+            self._called.get(who, str(who)) if name is None else name
+            for who, name in zip(number.tolist(), names, strict=True)
+        ]
+        self.online.update(frame, xyxy, said)
+        return said
+
+    def _call(
+        self,
+        frame: int,
+        xyxy: NDArray[np.float64],
+        number: NDArray[np.int64],
+        names: Sequence[str | None],
+        given: Collection[str],
+    ) -> None:
         """Find names for people seen for the first time."""
         truth = self.online.truth_at(frame)
-        for row, who in enumerate(tracks.id.tolist()):
-            if who >= UNIDENTIFIED_FROM or who in names or who in self._called or not len(truth):
+        for row, (who, said) in enumerate(zip(number.tolist(), names, strict=True)):
+            if said is not None or who in self._called or not len(truth):
                 continue
-            apart = np.abs(truth.xyxy - tracks.xyxy[row]).max(axis=1)
+            apart = np.abs(truth.xyxy - xyxy[row]).max(axis=1)
             nearest = int(apart.argmin())
-            taken = {*self._called.values(), *(name.lower() for name in names.values())}
+            taken = {*self._called.values(), *(name.lower() for name in given)}
             if apart[nearest] <= self.online.spread and str(truth.name[nearest]) not in taken:
                 self._called[who] = str(truth.name[nearest])
 

@@ -14,7 +14,7 @@ if sys.platform != "win32":
     import fcntl
 
 REPORT, IDENTITIES, THUMBNAILS, GALLERY = "report.html", "identities.json", "thumbnails", "gallery.sqlite"
-VIDEO, PARTIAL_VIDEO, TRACKS = "video.mp4", "video.partial.mp4", "tracks.txt"
+VIDEO, PARTIAL_VIDEO, TRACKS, PEOPLE = "video.mp4", "video.partial.mp4", "tracks.txt", "people.txt"
 SCORE = "score.json"
 
 
@@ -97,9 +97,10 @@ def claimed(out: Path, folders: Sequence[Path]) -> Iterator[None]:
             yield
     except BaseException:
         for folder in folders if ours else ():
-            with contextlib.suppress(OSError):
-                if not (folder / TRACKS).stat().st_size:
-                    (folder / TRACKS).unlink()
+            for name in (TRACKS, PEOPLE):
+                with contextlib.suppress(OSError):
+                    if not (folder / name).stat().st_size:
+                        (folder / name).unlink()
         for folder in made:
             with contextlib.suppress(OSError):
                 folder.rmdir()
@@ -122,7 +123,7 @@ def _results(out: Path, folders: Iterable[Path]) -> list[Path]:
         out / REPORT,
         out / IDENTITIES,
         out / SCORE,
-        *(folder / name for folder in folders for name in (VIDEO, PARTIAL_VIDEO, TRACKS)),
+        *(folder / name for folder in folders for name in (VIDEO, PARTIAL_VIDEO, TRACKS, PEOPLE)),
     ]
 
 

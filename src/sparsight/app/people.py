@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparsight.app.outputs import IDENTITIES, THUMBNAILS
+from sparsight.app.sights import UNKNOWN
 from sparsight.app.timeline import Span
 from sparsight.files import write_bytes, write_text
 
@@ -23,7 +25,7 @@ class Identity:
 
     Attributes:
         number: the person's number in the gallery, or the track's where there is no gallery.
-        name: given by ``sparsight identity name``, or None.
+        name: given by a classifier or by ``sparsight identity name``, or None.
         spans: when and where, in order of time.
         tracks: the track number of each span.
         frames: frames seen in, over all cameras.
@@ -47,20 +49,55 @@ class Identity:
 
 
 def identities(cameras: Sequence[Camera], names: dict[int, str]) -> list[Identity]:
-    """Everybody identified by any of ``cameras``, in order of number; ``names`` are those given by hand."""
+    """Everybody identified by any of ``cameras``, in order of number.
+
+    Somebody is called what a classifier called most frames of them, or else by the name in ``names``, those
+    of the gallery. Of two who were before one camera at once, only the one it saw longer has the name.
+    """
     found: dict[int, list[tuple[Span, int, int]]] = {}
+    called: dict[int, Counter[str]] = {}
     for camera in cameras:
         table = camera.sights
         for row in table.identified().tolist():
-            who = int(table.person[row])
+            who, frames = int(table.person[row]), int(table.frames[row])
             span = Span(who, camera.name, float(table.first[row]), float(table.last[row]))
-            found.setdefault(who, []).append((span, int(table.track[row]), int(table.frames[row])))
+            found.setdefault(who, []).append((span, int(table.track[row]), frames))
+            if table.name[row] != UNKNOWN:
+                called.setdefault(who, Counter())[camera.people[table.name[row]]] += frames
     people = []
     for who in sorted(found):
         rows = sorted(found[who], key=lambda row: row[0].start)
-        spans, tracks, frames = zip(*rows, strict=True)
-        people.append(Identity(who, names.get(who), spans, tracks, sum(frames)))
-    return people
+        spans, tracks, counts = zip(*rows, strict=True)
+        people.append(Identity(who, names.get(who), spans, tracks, sum(counts)))
+    if not called:
+        return people
+    return _told_apart(
+        [
+            replace(one, name=called[one.number].most_common(1)[0][0]) if one.number in called else one
+            for one in people
+        ],
+        called,
+    )
+
+
+def _told_apart(people: list[Identity], called: Collection[int]) -> list[Identity]:
+    """Take a name from whoever was beside its bearer; who was ``called`` by a classifier comes first."""
+    bearers: dict[str, list[Identity]] = {}
+    nameless: set[int] = set()
+    for one in sorted(people, key=lambda one: (one.number not in called, -one.frames)):
+        if one.name is not None:
+            others = bearers.setdefault(one.name, [])
+            if not any(_beside(one, other) for other in others):
+                others.append(one)
+                continue
+        nameless.add(one.number)
+    return [replace(one, name=None) if one.number in nameless else one for one in people]
+
+
+def _beside(one: Identity, other: Identity) -> bool:
+    return any(
+        a.camera == b.camera and a.start < b.end and b.start < a.end for a in one.spans for b in other.spans
+    )
 
 
 def write_identities(

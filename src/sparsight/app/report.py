@@ -86,6 +86,7 @@ def write_report(options: WatchOptions, result: WatchResult, gallery: Gallery | 
             ("Detector", options.detector),
             ("Tracker", options.tracker),
             ("Re-identification", options.reid),
+            ("Names", "none" if options.people is None else str(options.people)),
             ("Gallery", str(gallery.path) if gallery is not None else "none"),
             ("Saliency", "deeprare" if options.saliency else "none"),
             ("Every", str(options.every)),

@@ -19,7 +19,7 @@ UNIDENTIFIED_FROM = 1_000_000
 
 
 class Sights:
-    """One row per sight: a stretch of one track that was taken for one person (40 bytes each).
+    """One row per sight: a stretch of one track that was taken for one person (48 bytes each).
 
     A sight begins as nobody's and is given to a person later, from its first frame on. When a track changes
     hands (the tracker jumped from one person to another), a new sight begins. When the real person turns up
@@ -30,6 +30,7 @@ class Sights:
         person: int64 number of the person, -1 while unknown.
         first, last: float64 seconds of the first and the last frame.
         frames: int64 number of frames.
+        name: int64 row of the name that a classifier gave it last, -1 while it gave none.
     """
 
     def __init__(self) -> None:
@@ -38,6 +39,7 @@ class Sights:
         self.first = np.zeros(0)
         self.last = np.zeros(0)
         self.frames = np.zeros(0, np.int64)
+        self.name = np.zeros(0, np.int64)
         self._count = 0
         self._newest = np.zeros(0, np.int64)  # by track number: row of its newest sight, -1 before the first
 
@@ -78,6 +80,11 @@ class Sights:
         self.frames[row] += 1
         return row
 
+    def call(self, row: NDArray[np.int64], name: NDArray[np.int64]) -> None:
+        """Keep what a classifier calls the sights in ``row`` (N,); -1 for unknown changes nothing."""
+        told = name != UNKNOWN
+        self.name[row[told]] = name[told]
+
     def decide(self, track: int, person: int) -> None:
         """Give the newest sight of ``track`` to ``person`` after the track has ended."""
         self.person[self._newest[track]] = person
@@ -108,6 +115,7 @@ class Sights:
         self.track = _grown(self.track, self._count, 0)
         self.person = _grown(self.person, self._count, UNKNOWN)
         self.frames = _grown(self.frames, self._count, 0)
+        self.name = _grown(self.name, self._count, UNKNOWN)
         self.first = _grown(self.first, self._count, 0.0)
         self.last = _grown(self.last, self._count, 0.0)
         self.track[rows] = track

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from sparsight.app.track_compare_cmd import compare
+from sparsight.app.track_options import DETECTORS, EMBEDDERS, TRACKERS
 from sparsight.app.track_tune_cmd import tune
 
 track_app = typer.Typer(help="Tracks alone: make them, evaluate them, convert them.", no_args_is_help=True)
@@ -29,17 +30,24 @@ def run(
         ),
     ],
     detector: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="What finds people: ssdlite, yolox, darknet, darknet:FILE.cfg, openpose, onnx:FILE, "
-            "mot:FILE, groundtruth:FILE; with options as in 'yolox(score=0.4, min_size=40)'. "
-            "Text files need none.",
+            help=f"What finds people: {DETECTORS} Text files need none.",
             metavar="NAME",
+            show_default="ssdlite",
         ),
-    ] = "ssdlite",
+    ] = None,
     tracker: Annotated[
-        str, typer.Option(help="What follows them from frame to frame.", metavar="NAME")
+        str, typer.Option(help=f"What follows them from frame to frame: {TRACKERS}", metavar="NAME")
     ] = "sort",
+    reid: Annotated[
+        str | None,
+        typer.Option(
+            help=f"How people look, for deepsort and botsort: {EMBEDDERS}, or none: by motion alone.",
+            metavar="NAME",
+            show_default="auto, where there are pictures",
+        ),
+    ] = None,
     every: Annotated[int, typer.Option(min=1, help="Process each Nth frame only.", metavar="N")] = 1,
     max_frames: Annotated[
         int | None,
@@ -48,7 +56,7 @@ def run(
         ),
     ] = None,
     out: Out = Path("out"),
-    device: Annotated[str, typer.Option(help="Where the network runs.", metavar="auto|cpu|cuda")] = "auto",
+    device: Annotated[str, typer.Option(help="Where the networks run.", metavar="auto|cpu|cuda")] = "auto",
 ) -> None:
     """Detect and track, and write DIR/tracks.txt (MOTChallenge).
 
@@ -58,7 +66,9 @@ def run(
 
       sparsight track run street.mp4 --detector yolox
 
-      sparsight track run PETS09-S2L1/det/det.txt --tracker sort
+      sparsight track run PETS09-S2L1/det/det.txt --tracker "bytetrack(max_age=60)"
+
+      sparsight track run street.mp4 --tracker deepsort --reid osnet_x0_25
     """
     from sparsight.app.track_run import track_source
 
@@ -67,6 +77,7 @@ def run(
         out,
         detector=detector,
         tracker=tracker,
+        reid=reid,
         every=every,
         max_frames=max_frames,
         device=device,

@@ -18,10 +18,10 @@ from rich.table import Table
 from sparsight import __version__
 from sparsight.app.charts import bar_chart
 from sparsight.app.sights import Sights
-from sparsight.errors import SparsightError
+from sparsight.app.track_options import built, looks
+from sparsight.app.watch_looks import Once
 from sparsight.files import write_text
-from sparsight.spelling import spelled
-from sparsight.track import Gallery, Identifier, Tracker, Tracks, build_embedder, build_tracker
+from sparsight.track import Detections, Gallery, Identifier, Tracks, build_embedder
 from sparsight.track import sequences as labelled
 from sparsight.track.embed import Embedder
 from sparsight.track.sequences import LabelledSequence
@@ -100,7 +100,7 @@ def compare(
     """
     sequences = labelled.find(folder, names)
     for name in trackers:
-        _built(name)  # a mistake in the last one should not be found out after hours
+        built(name)  # a mistake in the last one should not be found out after hours
     embedders = {name: None if name == NONE else build_embedder(name, device=device) for name in reids}
     tell = progress or (lambda what: None)
     found: list[Compared] = []
@@ -120,13 +120,14 @@ def compare(
                 for sequence in sequences:
                     tell(f"{detector}, {tracker}, {reid} on {sequence.name}")
                     detections, embedding = looked[sequence.name]
-                    tracks, tracking = labelled.followed(sequence, detections, _built(tracker), look=True)
+                    tracks, tracking = labelled.followed(sequence, detections, built(tracker), look=True)
                     identifying = 0.0
                     if embedder is not None:
-                        tracks, identifying = _identified(sequence, tracks, embedder)
+                        known = detections if looks(tracker) else None
+                        tracks, identifying = _identified(sequence, tracks, embedder, known)
                     seconds = {
                         "detect": seen[sequence.name][1],
-                        "embed": embedding if _looks(tracker) else 0.0,
+                        "embed": embedding if looks(tracker) else 0.0,
                         "track": tracking,
                         "identify": identifying,
                     }
@@ -178,32 +179,27 @@ def write_report(out: Path, found: Sequence[Compared], folder: Path) -> Path:
     return path
 
 
-def _built(tracker: str) -> Tracker:
-    name, unnamed, named = spelled(tracker)
-    if unnamed:
-        raise SparsightError(f"{tracker!r} gives a parameter without its name: write {name}(NAME=VALUE).")
-    return build_tracker(name, **named)
-
-
-def _looks(tracker: str) -> bool:
-    """Whether a tracker looks at appearance at all, so that embedding every detection is its cost."""
-    from sparsight.track.tuning import LOOKS, SPACES
-
-    return bool(LOOKS & set(SPACES.get(spelled(tracker)[0], ())))
-
-
 def _identified(
-    sequence: LabelledSequence, tracks: Sequence[Tracks], embedder: Embedder
+    sequence: LabelledSequence,
+    tracks: Sequence[Tracks],
+    embedder: Embedder,
+    detections: Sequence[Detections] | None,
 ) -> tuple[list[Tracks], float]:
-    """Tracks with the numbers of people in a gallery of this sequence alone, and the seconds this took."""
+    """Tracks with the numbers of people in a gallery of this sequence alone, and the seconds this took.
+
+    Vectors that ``detections`` carry are not made again; None where the tracker had no need of them.
+    """
     sights, rows, spent = Sights(), [], 0.0
+    once = Once(embedder)
     with TemporaryDirectory() as place, Gallery(Path(place) / "gallery.sqlite") as gallery:
-        identifier = Identifier(gallery, embedder, camera=sequence.name)
-        for frame, one in zip(sequence.frames(), tracks, strict=False):
+        identifier = Identifier(gallery, once, camera=sequence.name)
+        for index, (frame, one) in enumerate(zip(sequence.frames(), tracks, strict=False)):
             begin = time.perf_counter()
-            known = identifier.update(frame.image, one, frame.time)
+            known = None if detections is None else detections[index].embedding
+            once.begin(one.xyxy, None if known is None else known[one.detection])
+            who = identifier.update(frame.image, one, frame.time)
             sights.correct(identifier.corrected())
-            rows.append(sights.see(one.id, known.person, frame.time, known.since))
+            rows.append(sights.see(one.id, who.person, frame.time, who.since))
             spent += time.perf_counter() - begin
         begin = time.perf_counter()
         for track, person in identifier.finish().items():

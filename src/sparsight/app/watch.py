@@ -15,17 +15,22 @@ from typing import TYPE_CHECKING
 from sparsight import assets, saliency
 from sparsight.app import outputs
 from sparsight.app.camera import Camera
-from sparsight.app.groundtruth import RunningScore
+from sparsight.app.groundtruth import PRESET, RunningScore
 from sparsight.app.people import Identity, identities, write_identities
 from sparsight.app.report import write_report
 from sparsight.app.stages import StageTimes
+from sparsight.app.track_options import built, looks
+from sparsight.app.watch_looks import Once
+from sparsight.app.watch_names import known_people
 from sparsight.app.workers import Workers
 from sparsight.errors import SparsightError
 from sparsight.media import VideoReader, open_video
-from sparsight.track import Gallery, Identifier, build_detector, build_embedder, build_tracker
+from sparsight.track import Gallery, Identifier, build_detector, build_embedder
+from sparsight.track.classify_tracks import TrackNamer
 from sparsight.track.detect.recorded import Recorded
 from sparsight.track.gallery import on_server
 from sparsight.track.gallery_places import set_places, set_travel
+from sparsight.track.metrics.pyppbox import ONLINE_SPREAD
 
 if TYPE_CHECKING:
     from sparsight.saliency import SaliencyModel
@@ -54,6 +59,9 @@ class WatchOptions:
     every: int = 1
     max_frames: int | None = None
     groundtruth: Path | None = None
+    preset: str = PRESET
+    spread: float = ONLINE_SPREAD
+    people: Path | None = None
     device: str = "auto"
 
 
@@ -108,13 +116,13 @@ def watch(
                 f"the ground truth {options.groundtruth} is of one source, but {len(options.sources)} are "
                 "given: watch one, or leave out --groundtruth."
             )
-        result.score = RunningScore(options.groundtruth)
+        result.score = RunningScore(options.groundtruth, options.preset, options.spread)
     with ExitStack() as stack:
         readers = [stack.enter_context(_open(source, options)) for source in options.sources]
         names = outputs.folder_names(reader.name for reader in readers)
         folders = outputs.camera_folders(options.out, names)
         path = options.gallery or options.out / outputs.GALLERY
-        inputs = [*map(Path, options.sources), *filter(None, [options.groundtruth])]
+        inputs = [*map(Path, options.sources), *filter(None, [options.groundtruth, options.people])]
         local = [] if on_server(path) else [Path(path)]
         outputs.check(options.out, folders, [*inputs, *local])
         for file in local:
@@ -125,9 +133,10 @@ def watch(
                 f"the detections {options.detector} are of one source, but {len(readers)} are given: watch "
                 "one, or choose another --detector."
             )
-        trackers = [build_tracker(options.tracker) for _ in readers]
+        trackers = [built(options.tracker) for _ in readers]
         model = saliency.build("deeprare", device=options.device) if options.saliency else None
         embedder = None if options.reid == "none" else build_embedder(options.reid, device=options.device)
+        known = None if options.people is None else known_people(options.people, embedder, options.device)
         stack.enter_context(outputs.claimed(options.out, folders))
         gallery = None
         if embedder is not None:
@@ -138,17 +147,24 @@ def watch(
         started, films = time.time(), uuid.uuid4().hex
         for name, reader, folder in zip(names, readers, folders, strict=True):
             identifier = None
-            if gallery is not None and embedder is not None:
+            once = None if embedder is None else Once(embedder)
+            if gallery is not None and once is not None:
                 # Cameras share the time of day; films watched together are taken to have begun together.
                 clock = WALL if reader.live else films
-                identifier = Identifier(gallery, embedder, camera=name, clock=clock)
+                identifier = Identifier(gallery, once, camera=name, clock=clock)
             camera = Camera(name, reader, identifier, folder, started)
+            camera.looks = once
+            if known is not None:
+                shared = once is not None and known.embedder is embedder
+                camera.namer = TrackNamer(known.classifier, once if shared and once else known.embedder)
+                camera.people = known.classifier.people
             camera.names = _names(gallery)
             camera.score = result.score
             stack.callback(camera.abandon)
             result.cameras.append(camera)
         with stopping_on_signals(readers) as stopped:
-            workers = Workers(list(zip(readers, trackers, strict=True)), detector)
+            looking = embedder if looks(options.tracker) else None
+            workers = Workers(list(zip(readers, trackers, strict=True)), detector, looking)
             stack.callback(workers.stop)
             _loop(result, options.out, gallery, workers, model, stopped, progress, scored)
             workers.stop()

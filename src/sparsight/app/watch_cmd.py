@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sparsight.app.track_options import DETECTORS, EMBEDDERS, TRACKERS
+
 if TYPE_CHECKING:
     from sparsight.app.watch import WatchOptions
 
@@ -35,23 +37,26 @@ def watch(
         ),
     ],
     detector: Annotated[
-        str,
-        typer.Option(
-            help="What finds people: ssdlite, yolox, darknet, darknet:FILE.cfg, openpose, onnx:FILE, "
-            "mot:FILE, groundtruth:FILE; with options as in 'yolox(score=0.4, min_size=40)'.",
-            metavar="NAME",
-        ),
+        str, typer.Option(help=f"What finds people: {DETECTORS}", metavar="NAME")
     ] = "ssdlite",
     tracker: Annotated[
-        str, typer.Option(help="What follows them from frame to frame: sort.", metavar="NAME")
+        str, typer.Option(help=f"What follows them from frame to frame: {TRACKERS}", metavar="NAME")
     ] = "sort",
     reid: Annotated[
         str,
         typer.Option(
-            help="What knows them again: auto, osnet_x0_25, mobilenet_v2, onnx:FILE.onnx, or none.",
+            help=f"What knows them again, and what deepsort and botsort look at: {EMBEDDERS}, or none.",
             metavar="NAME",
         ),
     ] = "auto",
+    people: Annotated[
+        Path | None,
+        typer.Option(
+            help='Names for people you know, from "sparsight identity train"; everybody else is Unknown.',
+            metavar="FILE.npz",
+            show_default=False,
+        ),
+    ] = None,
     gallery: Annotated[
         str | None,
         typer.Option(
@@ -91,13 +96,24 @@ def watch(
             show_default=False,
         ),
     ] = None,
+    preset: Annotated[
+        str,
+        typer.Option(
+            help="With a ground truth: how names are scored, pyppbox3 (the papers) or pyppbox4.",
+            metavar="NAME",
+        ),
+    ] = "pyppbox4",
+    spread: Annotated[
+        float,
+        typer.Option(help="With a ground truth: largest difference of coordinates.", metavar="PIXELS"),
+    ] = 16,
     out: Out = Path("out"),
     device: Device = "auto",
 ) -> None:
     """Follow people through video, know them again, and show what draws the eye.
 
-    Writes into DIR: report.html (open this first), video.mp4,
-    tracks.txt (MOTChallenge), identities.json.
+    Writes into DIR: report.html (open this first), video.mp4, identities.json,
+    tracks.txt (MOTChallenge, by number), people.txt (PoseTReID, by name).
 
     The results of an earlier run in DIR are replaced; the people in its gallery
     are known again. Ctrl-C ends the run and finishes the files.
@@ -107,6 +123,8 @@ def watch(
       sparsight watch shop.mp4
 
       sparsight watch 0 1 --gallery museum.sqlite      two cameras, one memory
+
+      sparsight watch hall.mp4 --people staff.npz      names from "identity train"
 
       sparsight watch rtsp://camera/stream --no-saliency --every 2
     """
@@ -126,6 +144,9 @@ def watch(
             every=every,
             max_frames=max_frames,
             groundtruth=groundtruth,
+            preset=preset,
+            spread=spread,
+            people=people,
             device=device,
         )
     )

@@ -8,9 +8,13 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sparsight.media import Frame, VideoReader
-from sparsight.track import Detector, Tracker, Tracks
+from sparsight.track import Detector, Embedder, Tracker, Tracks
 from sparsight.track.detect import detect
+from sparsight.track.sequences import look
 
 _AHEAD = 2  # frames that a source may be ahead of what is done with them
 _POLL = 0.2  # seconds in which a stop is noticed
@@ -25,11 +29,13 @@ class Seen:
         frame: the picture.
         tracks: who is in it.
         spent: milliseconds per stage.
+        vectors: (N, D) float32 appearance of the detection of each track, where the tracker looks at it.
     """
 
     frame: Frame
     tracks: Tracks
     spent: dict[str, float]
+    vectors: NDArray[np.float32] | None = None
 
 
 class Workers:
@@ -42,11 +48,17 @@ class Workers:
     Args:
         sources: a reader and a tracker each; nobody else may use them before :meth:`stop`.
         detector: finds people; used by all threads.
+        embedder: makes the vectors of all detections, for trackers that look at them; used by all threads.
     """
 
-    def __init__(self, sources: Sequence[tuple[VideoReader, Tracker]], detector: Detector) -> None:
+    def __init__(
+        self,
+        sources: Sequence[tuple[VideoReader, Tracker]],
+        detector: Detector,
+        embedder: Embedder | None = None,
+    ) -> None:
         self._changed = threading.Condition()
-        self._detector = detector
+        self._detector, self._embedder = detector, embedder
         self._stopped = False
         self._count = 0
         self._workers = [_Worker(self, reader, tracker) for reader, tracker in sources]
@@ -107,10 +119,18 @@ class Workers:
                 read = time.perf_counter()
                 detections = detect(self._detector, frame.image, frame.index)
                 detected = time.perf_counter()
+                spent = {"read": read - begin, "detect": detected - read}
+                if self._embedder is not None:
+                    detections = look(frame.image, detections, self._embedder)
+                    spent["embed"] = time.perf_counter() - detected
+                looked = time.perf_counter()
                 tracks = worker.tracker.update(detections, frame=frame.image, timestamp=frame.time)
-                tracked = time.perf_counter()
-                spent = {"read": read - begin, "detect": detected - read, "track": tracked - detected}
-                seen = Seen(frame, tracks, {stage: 1000 * seconds for stage, seconds in spent.items()})
+                spent["track"] = time.perf_counter() - looked
+                vectors = None
+                if detections.embedding is not None and tracks.detection is not None:
+                    vectors = detections.embedding[tracks.detection]
+                milliseconds = {stage: 1000 * seconds for stage, seconds in spent.items()}
+                seen = Seen(frame, tracks, milliseconds, vectors)
                 with self._changed:
                     while len(worker.waiting) >= _AHEAD and not self._stopped:
                         self._changed.wait()

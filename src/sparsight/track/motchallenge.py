@@ -261,7 +261,15 @@ class TrackWriter:
         Raises:
             SparsightError: the file cannot be written to (a full disk, say): what it holds are whole lines.
         """
-        for chunk in self._pages(format_rows(frame, tracks).encode("ascii")):
+        self.append(format_rows(frame, tracks).encode("ascii"))
+
+    def append(self, lines: bytes) -> None:
+        """Append whole lines of any text format whose readers pass over blank lines and spaces at the end.
+
+        Raises:
+            SparsightError: as :meth:`write`.
+        """
+        for chunk in self._pages(lines):
             try:
                 written = self._file.write(chunk)
                 if written != len(chunk):
@@ -279,11 +287,17 @@ class TrackWriter:
 
         The kernel copies a write page by page, and a fatal signal can stop it between two pages, never inside
         one. So no line may cross a page boundary: a line after which another might not fit into the page is
-        padded with spaces up to the boundary, which readers of numbers skip over.
+        padded with spaces up to the boundary, which readers of numbers skip over. Where a line is longer than
+        was reckoned with, the rest of the page before it stays blank.
         """
         room = _PAGE - self._offset % _PAGE
         chunk = bytearray()
         for line in lines.splitlines(keepends=True):
+            if room < len(line):
+                chunk += b"\n".rjust(room)
+                yield bytes(chunk)
+                chunk.clear()
+                room = _PAGE
             if room - len(line) < _LONGEST:
                 chunk += line[:-1].ljust(room - 1) + b"\n"
                 yield bytes(chunk)

@@ -20,7 +20,7 @@ from sparsight.registry import lookup, resolve
 from sparsight.track import boxes
 from sparsight.track.metrics.evaluation import METRICS, compare_sources
 from sparsight.track.motchallenge import read, read_info
-from sparsight.track.types import Detections, Tracks
+from sparsight.track.types import Detections, Image, Tracks
 
 if TYPE_CHECKING:
     from sparsight.media.video import Frame
@@ -117,20 +117,28 @@ def looked_at(
 ) -> tuple[list[Detections], float]:
     """The same detections with appearance vectors, and the seconds that this took.
 
-    Boxes that lie outside their frame, or have no pixel, get a vector of zeros: nobody knows how they look.
+    Where frames end before the detections do, the rest stays without.
     """
     result, spent = [], 0.0
     for frame, found in zip(sequence.frames(), detections, strict=False):
         begin = time.perf_counter()
-        height, width = frame.image.shape[:2]
-        pixels = np.round(boxes.clip(found.xyxy, width, height))
-        seen = (boxes.area(pixels) > 0).nonzero()[0]
-        vectors = np.zeros((len(found), embedder.dimension), np.float32)
-        if len(seen):
-            vectors[seen] = embedder(frame.image, found.xyxy[seen])
-        result.append(replace(found, embedding=vectors))
+        result.append(look(frame.image, found, embedder))
         spent += time.perf_counter() - begin
     return [*result, *detections[len(result) :]], spent
+
+
+def look(image: Image, found: Detections, embedder: Embedder) -> Detections:
+    """The detections of one image (H×W×3 uint8 RGB) with appearance vectors.
+
+    Boxes that lie outside the image, or have no pixel, get a vector of zeros: nobody knows how they look.
+    """
+    height, width = image.shape[:2]
+    pixels = np.round(boxes.clip(found.xyxy, width, height))
+    seen = (boxes.area(pixels) > 0).nonzero()[0]
+    vectors = np.zeros((len(found), embedder.dimension), np.float32)
+    if len(seen):
+        vectors[seen] = embedder(image, found.xyxy[seen])
+    return replace(found, embedding=vectors)
 
 
 def followed(

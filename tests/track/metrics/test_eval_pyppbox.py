@@ -161,8 +161,10 @@ def test_bad_input(tmp_path: Path) -> None:
     empty = write(tmp_path / "empty.txt", [])
     wanted: list[tuple[Any, str]] = [
         (lambda: pyppbox.evaluate(gt, gt, preset="pyppbox5"), "did you mean"),
-        (lambda: pyppbox.evaluate(gt, gt, spread=-1), "never below 0"),
-        (lambda: pyppbox.evaluate(gt, gt, spread=math.nan), "never below 0"),
+        (lambda: pyppbox.evaluate(gt, gt, spread=-1), "spread is -1, but it must be a number of pixels"),
+        (lambda: pyppbox.evaluate(gt, gt, spread=math.nan), "spread is nan, but"),
+        (lambda: pyppbox.evaluate(gt, gt, spread=math.inf), "spread is inf, but"),
+        (lambda: Online.on(gt, spread=math.inf), "spread is inf, but"),
         (lambda: pyppbox.evaluate(empty, gt), "holds nobody"),
         (lambda: pyppbox.evaluate(gt, tmp_path), "is a folder"),
         (lambda: Online.on(gt, preset="none"), "no preset"),

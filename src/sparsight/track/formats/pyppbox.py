@@ -33,7 +33,7 @@ _NUMBER = r"(-?\d{1,9})"
 _BOX = rf"\[ *{' +'.join([_NUMBER] * 4)} *\]"
 _LINE = re.compile(
     rf"(\d{{1,9}})\t\({_NUMBER}, *{_NUMBER}\)\t([^\t]*)\t(?:([^\t]*)\t)?"
-    rf"{_BOX}\t{_BOX}\r?"
+    rf"{_BOX}\t{_BOX} *\r?"
 )
 
 

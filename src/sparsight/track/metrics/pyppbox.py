@@ -105,6 +105,8 @@ def evaluate(
         SparsightError: a file cannot be read or is malformed, the ground truth is empty, or the preset is
             unknown.
     """
+    lookup("preset", preset, PRESETS)
+    check_spread(spread)
     if not is_folder(gt):
         return _tally(gt, pred, preset, spread).as_dict()
     tallies = {
@@ -113,6 +115,16 @@ def evaluate(
     }
     together = sum(tallies.values(), Tally()).as_dict()
     return together | {"sequences": {name: tally.as_dict() for name, tally in tallies.items()}}
+
+
+def check_spread(spread: float) -> None:
+    """Refuse what is no difference between coordinates.
+
+    Raises:
+        SparsightError: it is negative or not finite.
+    """
+    if not 0 <= spread < np.inf:
+        raise SparsightError(f"spread is {spread:g}, but it must be a number of pixels, 0 or more.")
 
 
 def _tally(gt: Source, pred: Source, preset: str, spread: float) -> Tally:
@@ -137,8 +149,7 @@ def people(table: Table) -> People:
 def count(truth: People, result: People, *, preset: str, spread: float) -> Tally:
     """Count over all frames of either side at once."""
     arithmetic = lookup("preset", preset, PRESETS)
-    if not spread >= 0:
-        raise SparsightError(f"spread is {spread}, but a difference in pixels is never below 0.")
+    check_spread(spread)
     tally = Tally(total=len(truth))
     frames = np.union1d(truth.frame, result.frame)
     counts = [
@@ -178,6 +189,7 @@ class Online:
             SparsightError: see :func:`evaluate`.
         """
         lookup("preset", preset, PRESETS)
+        check_spread(spread)
         return cls(people(load(gt, "the ground truth")), preset, spread)
 
     def truth_at(self, frame: int) -> People:
