@@ -16,10 +16,11 @@ from sparsight.saliency.assess import Assessment, RegionProperties, assess, data
 from sparsight.saliency.assess.conclusions import METRICS as ABOUT_METRICS
 from sparsight.saliency.assess.conclusions import PROPERTIES as ABOUT_PROPERTIES
 from sparsight.saliency.assess.conclusions import TRUTHS as ABOUT_TRUTHS
+from sparsight.saliency.assess.conclusions import of_agreement
 from sparsight.saliency.assess.mixing import varimax_rotation
 from sparsight.saliency.assess.properties import PROPERTIES
 from sparsight.saliency.assess.statistics import Values, nemenyi
-from sparsight.saliency.assess.wording import listed, number, p_text, plural, sentence
+from sparsight.saliency.assess.wording import listed, number, p_text, plural, sentence, split_name
 
 UP = [0.0, 0.6, 1.2, 1.8, 2.4, 3.0]
 
@@ -54,7 +55,7 @@ def test_truths(reversed_truths: Assessment) -> None:
     assert "On made, a ranks first by 3 of 3 metrics against segmented regions" in said
     assert "The metrics against eye fixations agree almost completely on the order of the models." in said
     assert "All rankings together agree hardly" in said
-    assert "fall into 2 groups that order the models differently: auc, nss and kl; f, s and mae." in said
+    assert "the metrics fall into 2 groups: auc, nss and kl; f, s and mae." in said
     assert "Fixations and regions rank the models the other way round." in said
     assert "the truth itself matters" in said
     between = reversed_truths.agreement.between
@@ -69,7 +70,7 @@ def test_truths(reversed_truths: Assessment) -> None:
 
 def test_properties(reversed_truths: Assessment) -> None:
     said = claims(reversed_truths, ABOUT_PROPERTIES)
-    assert "what matters most for the scores is size (terciles)" in said
+    assert "On made, scores depend most on size (terciles), then on size (fixed limits).\n" in said
     assert "On made, scores depend on size (terciles) by 6 of 6 metrics: best where it is large" in said
     assert "nothing shows that scores depend on eccentricity" in said
     assert "Dunn" in evidence(reversed_truths, "depend on size (terciles)")
@@ -82,7 +83,7 @@ def test_properties(reversed_truths: Assessment) -> None:
     assert f"Strongest for {effect.measure.name}: Kruskal-Wallis H(2) = " in shown
     assert f"epsilon squared = {effect.epsilon_squared:.2f} (large)" in shown
     assert f"Cliff's delta = {effect.delta[2, 0]:.2f} (large)" in shown
-    caution = next(each.caution for each in reversed_truths.conclusions if "on size (terc" in each.claim)
+    caution = next(each.caution for each in reversed_truths.conclusions if "depend on size (terc" in each.claim)
     assert "What chance scores against regions depends on their size" in caution
 
 
@@ -110,13 +111,77 @@ def test_what_sees_nothing_shows_what_chance_does() -> None:
 
 def test_metrics(reversed_truths: Assessment) -> None:
     said = claims(reversed_truths, ABOUT_METRICS)
-    assert "On made, 6 metrics measure 2 things: 2 components carry" in said
+    assert re.search(r"On made, 2 components carry \d\d% of what varies in 6 metrics; the other \d+% ", said)
     assert "Component 1 stands for " in said and "Component 2 stands for " in said
     assert "By the mixed score on made, the models rank " in said
     chosen = reversed_truths.mixings[0].sets[reversed_truths.mixings[0].recommended]
     names = [METRICS[index].name for index in chosen.metrics]
-    assert f"report {listed(names)}: from these, the other metrics can be told." in said
+    assert f"report {listed(names)}: together they tell {chosen.explained:.0%} of" in said
     assert f"{chosen.explained:.1%} of the variance of all" in evidence(reversed_truths, "On made, report")
+
+
+def test_an_effect_that_may_be_chance_is_called_so() -> None:
+    """The headline and the sentences about each property do not contradict one another."""
+    found = assess(scores_of(two_truths(UP, UP, images=60)), [properties_of(60)])
+    effects = found.effects[0].effects
+    assert min(each.p_holm for each in effects) > 0.05
+    said = claims(found, ABOUT_PROPERTIES)
+    assert "depend most" not in said and "matters" not in said
+    shown = re.search(
+        r"the largest effect in this sample is that of (.+), not significant \(p = ([\d.]+)\)", said
+    )
+    assert shown is not None
+    medians: dict[str, list[float]] = {}
+    least: dict[str, float] = {}
+    for each in effects:
+        key = split_name(each.split.property, each.split.kind)
+        medians.setdefault(key, []).append(each.epsilon_squared)
+        least[key] = min(least.get(key, 1.0), each.p_holm)
+    largest = max(medians, key=lambda key: np.median(medians[key]))
+    assert shown.group(1) == largest
+    assert p_text(least[largest]) == f"p = {shown.group(2)}"
+    assert f"nothing shows that scores depend on {largest}." in said
+
+
+@pytest.mark.parametrize(
+    ("within", "p", "words"),
+    [
+        (0.75, 0.001, r"agree less on .* do: the truth itself matters\.$"),
+        (0.55, 0.001, r"agree a little less on the order of the models than two metrics of one truth do\.$"),
+        (0.40, 0.001, r"agree more on the order of the models than two metrics of one truth do\.$"),
+        (0.75, 0.2, r"nothing shows that the two truths agree less on the order .* do\.$"),
+        (0.50, np.nan, r"nothing shows that the two truths agree less on the order .* do\.$"),
+    ],
+)
+def test_a_cause_is_named_only_for_a_difference_that_is_large_and_sure(
+    reversed_truths: Assessment, within: float, p: float, words: str
+) -> None:
+    each = reversed_truths.agreement.per_image[0]
+    means = ((0.5, 0.4, 0.6), (within, within - 0.1, within + 0.1))
+    changed = replace(each, means=means, p_difference=p)
+    found = of_agreement(reversed_truths.scores, replace(reversed_truths.agreement, per_image=(changed,)))
+    claim = next(one.claim for one in found if one.claim.startswith("Image by image"))
+    assert re.search(words, claim), claim
+
+
+def test_components_and_the_set_to_report_do_not_contradict_one_another() -> None:
+    """One component, and more metrics to report than one: the sentences say why."""
+    rng = np.random.default_rng(5)
+    values = rng.normal(size=(200, 6, 1)) + 0.75 * rng.normal(size=(200, 6, 6))
+    found = assess(scores_of(values * np.array([1, 1, -1, 1, 1, -1.0])))
+    mixing = found.mixings[0]
+    assert mixing.components.kept == 1
+    assert len(mixing.sets[mixing.recommended].metrics) > 1
+    said = claims(found, ABOUT_METRICS)
+    assert "one thing" not in said
+    assert re.search(r"On made, 1 component carries \d\d% of what varies in 6 metrics; the other", said)
+    assert "That is more than there are components" in evidence(found, "On made, report")
+
+
+def test_groups_of_few_models_may_be_chance() -> None:
+    found = assess(scores_of(two_truths([0, 1, 2, 3], [3, 2, 1, 0], images=40)))
+    each = next(one for one in found.conclusions if "fall into" in one.claim)
+    assert "Of 4 models a single swap can part two metrics" in each.caution
 
 
 def test_every_claim_states_its_evidence(reversed_truths: Assessment) -> None:

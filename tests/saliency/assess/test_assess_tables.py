@@ -97,7 +97,7 @@ def test_a_metric_that_one_model_lacks(tmp_path: Path) -> None:
             r"holds 1 model \(a\), and an assessment compares at least",
         ),
         (table().drop(columns="kl"), r"holds 1 metric that varies \(auc\)"),
-        (table(auc=[1.0] * 4, kl=[2.0] * 4), "holds 0 metric that varies"),
+        (table(auc=[1.0] * 4, kl=[2.0] * 4), "holds no metric that varies"),
         (table(model=["a", "b", "a", "a"]), "holds 2 scores of model 'a' on image '2' of 'osie'"),
         (table(image=["1", "2", "3", "4"]), "no image of osie has scores of all 2 models"),
         (table().iloc[:0], "no scores with prior 'none'"),
@@ -156,3 +156,16 @@ def test_kinds_of_other_metrics_are_kept() -> None:
 def test_helper_makes_what_it_says() -> None:
     scores = scores_of(two_truths([0, 1], [1, 0], images=5))
     assert scores.values.shape == (5, 2, 6)
+
+
+def test_several_tables_hold(tmp_path: Path) -> None:
+    """Grammar: one table holds, two tables hold."""
+    second = table(image=list("3344"))
+    places = [write(tmp_path / "a", table()), write(tmp_path / "b", second)]
+    for options, words in (
+        ({"models": ["a"]}, r"^the 2 tables hold 1 model \(a\), and"),
+        ({"models": ["z"]}, "^the 2 tables hold no model 'z'"),
+        ({"prior": "other"}, "^the 2 tables hold no scores with prior"),
+    ):
+        with pytest.raises(SparsightError, match=words):
+            read_scores(places, KNOWN, **options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +49,9 @@ _LITTLE = 0.1
 
 _CONTRASTS = 0.3
 """Where no metric belongs to a component, those that load so much say what it sets against what."""
+
+_MANY_MODELS = 6
+"""With fewer, one swapped pair changes tau by more than a tenth or so."""
 
 _NOT_INDEPENDENT = (
     "Metrics share maps and formulas, so they are no independent judges: take p as a guide, W as the finding."
@@ -107,7 +110,7 @@ def of_agreement(scores: Scores, found: Agreement) -> list[Conclusion]:
         claim = (
             "All metrics order the models much alike."
             if len(groups) == 1
-            else f"The metrics fall into {len(groups)} groups that order the models differently: "
+            else f"By the order that they give the models, the metrics fall into {len(groups)} groups: "
             + "; ".join(listed(group) for group in sorted(groups, key=len, reverse=True))
             + "."
         )
@@ -115,9 +118,14 @@ def of_agreement(scores: Scores, found: Agreement) -> list[Conclusion]:
             Conclusion(
                 TRUTHS,
                 claim,
+                "This is about the order of the models alone, not about what else varies over images. "
                 f"Average linkage of Kendall's tau, cut at {SAME:g}; tau of two rankings lies from "
                 f"{number(np.nanmin(inner))} to {number(np.nanmax(inner))}, median "
                 f"{number(np.nanmedian(inner))}.",
+                ""
+                if len(groups) == 1 or len(scores.models) >= _MANY_MODELS
+                else f"Of {len(scores.models)} models a single swap can part two metrics: such groups may be "
+                "chance.",
             )
         )
     if found.between is not None:
@@ -152,8 +160,7 @@ def of_effects(scores: Scores, found: PropertyEffects) -> list[Conclusion]:
         conclusions.append(
             Conclusion(
                 PROPERTIES,
-                f"On {name}, what matters most for the scores is {split_name(*order[0])}, what matters "
-                f"least is {split_name(*order[-1])}.",
+                _largest({key: by_split[key] for key in order}, name),
                 "Median epsilon squared over metrics: "
                 + ", ".join(f"{split_name(*key)} {number(strength[key])}" for key in order)
                 + ".",
@@ -174,10 +181,9 @@ def of_mixing(scores: Scores, found: Mixing) -> list[Conclusion]:
     conclusions = [
         Conclusion(
             METRICS,
-            f"On {name}, {len(metrics)} metrics measure "
-            f"{'one thing' if parts.kept == 1 else f'{parts.kept} things'}: "
-            f"{plural(parts.kept, 'component')} {'carries' if parts.kept == 1 else 'carry'} {share:.0%} of "
-            "what varies.",
+            f"On {name}, {plural(parts.kept, 'component')} {'carries' if parts.kept == 1 else 'carry'} "
+            f"{share:.0%} of what varies in {len(metrics)} metrics; the other {1 - share:.0%} single metrics "
+            "have to themselves, or chance does.",
             f"Eigenvalues {', '.join(number(value) for value in parts.eigenvalues[: parts.kept + 1])} "
             f"against {', '.join(number(value) for value in parts.chance[: parts.kept + 1])} by chance "
             f"(Horn's parallel analysis, 95%), {found.rows:,} rows of {found.images:,} images.",
@@ -220,16 +226,22 @@ def of_mixing(scores: Scores, found: Mixing) -> list[Conclusion]:
     smaller = (
         f" With one fewer, {found.sets[found.recommended - 1].explained:.1%}." if found.recommended else ""
     )
+    own = (
+        " That is more than there are components: a component is what metrics share, and a metric must also "
+        "be told for what it has to itself."
+        if len(names) > parts.kept
+        else ""
+    )
     conclusions.append(
         Conclusion(
             METRICS,
-            f"On {name}, report {listed(names)}: from {'it' if len(names) == 1 else 'these'}, the other "
-            "metrics can be told."
+            f"On {name}, report {listed(names)}: {'it tells' if len(names) == 1 else 'together they tell'} "
+            f"{chosen.explained:.0%} of what varies in all {len(metrics)} metrics."
             if len(names) < len(metrics)
             else f"On {name}, report every metric: none can be told from the others.",
             f"{plural(len(names), 'metric')} of {len(metrics)} explain{'s' * (len(names) == 1)} "
             f"{chosen.explained:.1%} of the variance of all (linear regression; {ENOUGH:.0%} asked for; "
-            f"{'all sets tried' if chosen.exhaustive else 'grown one by one'}).{smaller}",
+            f"{'all sets tried' if chosen.exhaustive else 'grown one by one'}).{smaller}{own}",
             caution,
         )
     )
@@ -311,8 +323,8 @@ def _between(scores: Scores, found: Agreement) -> list[Conclusion]:
         conclusions.append(
             Conclusion(
                 TRUTHS,
-                f"{scores.models[mover]} depends most on the ground truth: it stands higher by "
-                f"{truth_name(FIXATIONS if shift[mover] > 0 else REGIONS)}.",
+                f"In this sample, {scores.models[mover]} moves most between the ground truths: it stands "
+                f"higher by {truth_name(FIXATIONS if shift[mover] > 0 else REGIONS)}.",
                 f"Mean rank {number(first[mover])} by fixations and {number(second[mover])} by regions, of "
                 f"{len(first)} models.",
             )
@@ -324,18 +336,18 @@ def _per_image(scores: Scores, each: PerImage) -> list[Conclusion]:
     name = scores.datasets[each.dataset]
     (between, low, high), (within, within_low, within_high) = each.means
     gap = within - between
-    if each.p_difference < ALPHA and gap > 0:
-        claim = (
-            f"Image by image on {name}, the two truths agree {'a little less' if gap < _LITTLE else 'less'} "
-            "on the order of the models than two metrics of one truth do: the truth itself matters."
-        )
-    elif np.isfinite(within):
-        claim = (
-            f"Image by image on {name}, the two truths agree as well on the order of the models as two "
-            "metrics of one truth do."
-        )
+    lead = f"Image by image on {name}, "
+    than = "on the order of the models than two metrics of one truth do"
+    if not np.isfinite(within):
+        claim = f"{lead}the two truths agree {agreement_word(between)}."
+    elif not each.p_difference < ALPHA:
+        claim = f"{lead}nothing shows that the two truths agree less {than}."
+    elif gap < 0:
+        claim = f"{lead}the two truths agree more {than}."
+    elif gap < _LITTLE:
+        claim = f"{lead}the two truths agree a little less {than}."
     else:
-        claim = f"Image by image on {name}, the two truths agree {agreement_word(between)}."
+        claim = f"{lead}the two truths agree less {than}: the truth itself matters."
     return [
         Conclusion(
             TRUTHS,
@@ -356,6 +368,20 @@ def _per_image(scores: Scores, each: PerImage) -> list[Conclusion]:
             sentence(each.caution),
         ),
     ]
+
+
+def _largest(by_split: Mapping[tuple[str, str], Sequence[Effect]], name: str) -> str:
+    """Which properties move the scores, of those that a test found to; ``by_split`` from most to least."""
+    real = [key for key, effects in by_split.items() if any(each.p_holm < ALPHA for each in effects)]
+    if real:
+        more = f", then on {listed([split_name(*key) for key in real[1:]])}" if real[1:] else ""
+        return f"On {name}, scores depend most on {split_name(*real[0])}{more}."
+    key, effects = next(iter(by_split.items()))
+    least = float(np.nanmin([each.p_holm for each in effects]))
+    return (
+        f"On {name}, nothing shows that scores depend on any property: the largest effect in this sample is "
+        f"that of {split_name(*key)}, not significant ({p_text(least)})."
+    )
 
 
 def _property(

@@ -113,6 +113,7 @@ def read_scores(
         raise SparsightError("there is nothing to assess: name a folder that `saliency score` wrote.")
     paths = [path for path, _ in tables]
     where = paths[0].as_posix() if len(paths) == 1 else f"the {len(paths)} tables"
+    hold = "holds" if len(paths) == 1 else "hold"
     names = list(dict.fromkeys(name for _, table in tables for name in table if name not in _KEYS))
     keys = {key: np.concatenate([table[key] for _, table in tables]) for key in _KEYS}
     source = np.repeat(np.arange(len(tables)), [len(table["image"]) for _, table in tables])
@@ -125,12 +126,12 @@ def read_scores(
     wanted = keys["prior"] == prior
     if not wanted.any():
         known = ", ".join(sorted(set(keys["prior"].tolist()))) or "no rows at all"
-        raise SparsightError(f"{where} holds no scores with prior {prior!r} (only {known}): give --prior.")
+        raise SparsightError(f"{where} {hold} no scores with prior {prior!r} (only {known}): give --prior.")
     if models is not None:
         for model in models:
             if model not in keys["model"]:
                 known = ", ".join(sorted(set(keys["model"].tolist())))
-                raise SparsightError(f"{where} holds no model {model!r}: known are {known}.")
+                raise SparsightError(f"{where} {hold} no model {model!r}: known are {known}.")
         wanted &= np.isin(keys["model"], models)
     known_columns = [index for index, name in enumerate(names) if name in metrics]
     notes = []
@@ -143,7 +144,7 @@ def read_scores(
         keys["model"][wanted].tolist(),
         values[wanted][:, known_columns],
         [metrics[names[index]] for index in known_columns],
-        where=where,
+        where=f"{where} {hold}",
     )
     return replace(scores, notes=(*notes, *scores.notes))
 
@@ -154,7 +155,7 @@ def make_scores(
     model: Sequence[str],
     values: NDArray[Any],
     metrics: Sequence[MetricLike],
-    where: str = "the table",
+    where: str = "the table holds",
 ) -> Scores:
     """Turn a table with a row per image and model into ``Scores``.
 
@@ -165,7 +166,7 @@ def make_scores(
         dataset, image, model: (N,) what each row is of.
         values: (N, K) scores.
         metrics: (K,) what is known about each column.
-        where: what to call the table in an error.
+        where: what to call the table in an error, with its verb.
 
     Raises:
         SparsightError: as ``read_scores``.
@@ -177,7 +178,7 @@ def make_scores(
     if len(models) < 2:
         only = f" ({next(iter(models))})" if models else ""
         raise SparsightError(
-            f"{where} holds {len(models)} model{only}, and an assessment compares at least two: score more "
+            f"{where} {len(models) or 'no'} model{only}, and an assessment compares at least two: score more "
             "with `sparsight saliency score --models a,b`."
         )
     at = np.array([places[row] for row in rows]), np.array([models[name] for name in model])
@@ -186,7 +187,7 @@ def make_scores(
         index, which = divmod(int(seen.argmax()), len(models))
         name = list(places)[index]
         raise SparsightError(
-            f"{where} holds {seen.max()} scores of model {list(models)[which]!r} on image {name[1]!r} of "
+            f"{where} {seen.max()} scores of model {list(models)[which]!r} on image {name[1]!r} of "
             f"{name[0]!r}: give each run once."
         )
     cube = np.full((len(places), len(models), len(metrics)), np.nan)
@@ -208,7 +209,7 @@ def make_scores(
     if len(kept) < 2:
         only = f" ({metrics[kept[0]].name})" if kept else ""
         raise SparsightError(
-            f"{where} holds {len(kept)} metric that varies{only}, and an assessment compares at least two: "
+            f"{where} {len(kept) or 'no'} metric that varies{only}, and an assessment compares at least two: "
             "score with --metrics all."
         )
     scores = Scores(
