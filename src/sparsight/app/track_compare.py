@@ -17,21 +17,25 @@ from rich.table import Table
 
 from sparsight import __version__
 from sparsight.app.charts import bar_chart
-from sparsight.app.sights import Sights
+from sparsight.app.groundtruth import RunningScore
+from sparsight.app.sights import UNIDENTIFIED_FROM, Sights
 from sparsight.app.track_options import built, looks
 from sparsight.app.watch_looks import Once
+from sparsight.app.watch_names import whole_pixels
 from sparsight.files import write_text
 from sparsight.track import Detections, Gallery, Identifier, Tracks, build_embedder
 from sparsight.track import sequences as labelled
 from sparsight.track.embed import Embedder
+from sparsight.track.formats.table import UNKNOWN
+from sparsight.track.metrics.pyppbox import Tally
 from sparsight.track.sequences import LabelledSequence
 
 REPORT = "comparison.html"
 NONE = "none"
 _METRICS = ("hota", "clear", "identity", "longterm")
-_IN_TERMINAL = ("HOTA", "IDF1", "MOTA", "IDSW", "returns kept", "frames/s")
+_IN_TERMINAL = ("HOTA", "IDF1", "MOTA", "IDSW", "returns kept", "score", "frames/s")
 """What a terminal has room for."""
-_COLUMNS = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW", "returns kept", "frames/s")
+_COLUMNS = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW", "returns kept", "score", "frames/s")
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class Compared:
         switches: how often a person's track changed its number.
         returns: how many people came back into view.
         returns_kept: share of them that kept the identity (the identity accuracy); None without returns.
+        score: PoseTReID's, online, as :class:`sparsight.app.groundtruth.RunningScore` counts it for people
+            who have numbers; None where the ground truth has no names.
         frames_per_second: frames over all seconds below.
         seconds: spent detecting (0 for detections from a file), embedding, tracking and identifying.
     """
@@ -61,6 +67,7 @@ class Compared:
     switches: int
     returns: int
     returns_kept: float | None
+    score: float | None
     frames_per_second: float
     seconds: dict[str, float]
 
@@ -83,7 +90,8 @@ def compare(
 
     Args:
         folder: the sequences, see :mod:`sparsight.track.sequences`.
-        detectors: folders of detections in each sequence, or names of detectors.
+        detectors: folders of detections in each sequence, names of detectors, or ``groundtruth``, see
+            :func:`sparsight.track.sequences.detected`.
         trackers: names, with parameters if need be: ``bytetrack(iou=0.2)``.
         reids: names of embedders, or ``none``.
         names: the sequences; by default all.
@@ -139,13 +147,14 @@ def compare(
 def table_of(found: Sequence[Compared]) -> Table:
     """A table for the terminal: a line for each combination, of all sequences together, the best first."""
     table = Table(box=None, pad_edge=False)
-    for column in ("detector", "tracker", "re-identifier"):
+    for column in ("detector", "tracker", "re-id"):
         table.add_column(column, overflow="fold")
-    for column in _IN_TERMINAL:
+    shown = [column for column in _IN_TERMINAL if column in _shown(found)]
+    for column in shown:
         table.add_column(column, justify="right")
     for one in _together(found):
         texts = dict(zip(_COLUMNS, _texts(one), strict=True))
-        table.add_row(one.detector, one.tracker, one.reid, *(texts[column] for column in _IN_TERMINAL))
+        table.add_row(one.detector, one.tracker, one.reid, *(texts[column] for column in shown))
     return table
 
 
@@ -164,13 +173,19 @@ def write_report(out: Path, found: Sequence[Compared], folder: Path) -> Path:
     bars = [
         (_name(one), one.hota, f"HOTA {100 * one.hota:.1f}, IDF1 {100 * one.idf1:.1f}") for one in together
     ]
+    columns = _shown(found)
+
+    def row(one: Compared) -> dict[str, Any]:
+        texts = dict(zip(_COLUMNS, _texts(one), strict=True))
+        return {"one": one, "texts": [texts[column] for column in columns]}
+
     page = _template().render(
         title=f"Trackers compared on {folder}",
         subtitle=f"{time.strftime('%Y-%m-%d %H:%M')} · sparsight {__version__}",
-        columns=_COLUMNS,
+        columns=columns,
         chart=Markup(bar_chart(bars, "HOTA of each combination, all sequences together")),
         blocks=[
-            {"name": name, "rows": [{"one": one, "texts": _texts(one)} for one in rows]}
+            {"name": name, "rows": [row(one) for one in rows]}
             for name, rows in (("all sequences together", together), *by_name.items())
         ],
     )
@@ -219,20 +234,39 @@ def _scored(
     runs: Sequence[tuple[LabelledSequence, Sequence[Tracks], dict[str, float]]],
     benchmark: str,
 ) -> list[Compared]:
+    tallies = {sequence.name: _tally(sequence, tracks) for sequence, tracks, _ in runs}
+    counted = [tally for tally in tallies.values() if tally is not None]
     values = labelled.scored(
         [(sequence, tracks) for sequence, tracks, _ in runs], _METRICS, benchmark=benchmark
     )
     all_seconds = {stage: sum(seconds[stage] for *_, seconds in runs) for stage in runs[0][2]}
     parts = [
-        (sequence.name, values["sequences"][sequence.name], sequence.length, seconds)
+        (sequence.name, values["sequences"][sequence.name], tallies[sequence.name], sequence.length, seconds)
         for sequence, _, seconds in runs
     ]
     length = sum(sequence.length for sequence, *_ in runs)
-    return [_entry(who, *part) for part in (*parts, (None, values, length, all_seconds))]
+    total = sum(counted, Tally()) if counted else None
+    return [_entry(who, *part) for part in (*parts, (None, values, total, length, all_seconds))]
+
+
+def _tally(sequence: LabelledSequence, tracks: Sequence[Tracks]) -> Tally | None:
+    """PoseTReID's counts, where the ground truth has names."""
+    if not sequence.names:
+        return None
+    running = RunningScore(sequence.truth)
+    for frame, one in enumerate(tracks):
+        names = [UNKNOWN if number >= UNIDENTIFIED_FROM else None for number in one.id.tolist()]
+        running.update(frame, whole_pixels(one), one.id, names)
+    return running.online.tally
 
 
 def _entry(
-    who: tuple[str, str, str], name: str | None, values: Any, length: int, seconds: dict[str, float]
+    who: tuple[str, str, str],
+    name: str | None,
+    values: Any,
+    tally: Tally | None,
+    length: int,
+    seconds: dict[str, float],
 ) -> Compared:
     hota, clear, long = values["hota"], values["clear"], values["longterm"]
     returns = int(long["LT_Returns"])
@@ -247,9 +281,16 @@ def _entry(
         switches=int(clear["IDSW"]),
         returns=returns,
         returns_kept=float(long["LT_Acc"]) if returns else None,
+        score=None if tally is None or not tally.total else tally.score,
         frames_per_second=length / max(sum(seconds.values()), 1e-9),
         seconds=seconds,
     )
+
+
+def _shown(found: Sequence[Compared]) -> list[str]:
+    """The columns that say something."""
+    named = any(one.score is not None for one in found)
+    return [column for column in _COLUMNS if named or column != "score"]
 
 
 def _together(found: Sequence[Compared]) -> list[Compared]:
@@ -264,6 +305,7 @@ def _texts(one: Compared) -> list[str]:
         *(f"{100 * share:.1f}" for share in shares),
         str(one.switches),
         kept,
+        "-" if one.score is None else f"{one.score:.3f}",
         f"{rate:.0f}" if rate >= 100 else f"{rate:.1f}",
     ]
 

@@ -7,33 +7,35 @@ from typing import Annotated
 
 import typer
 
+from sparsight.app.track_options import DETECTORS, EMBEDDERS, TRACKERS
+
 
 def compare(
     folder: Annotated[
         Path,
         typer.Argument(
-            help="Folder of sequences: SEQUENCE/gt/gt.txt, and SEQUENCE/img1 or a film in SEQUENCE.",
+            help="Folder of sequences: SEQUENCE/gt/gt.txt, and SEQUENCE/img1 or a film in SEQUENCE; or a "
+            "gt_map.txt (PoseTReID) with its videos.",
             metavar="DIR",
             show_default=False,
         ),
     ],
     trackers: Annotated[
         list[str],
-        typer.Option(
-            "--tracker", help='May be repeated; parameters as in "sort(max_age=60)".', metavar="NAME"
-        ),
+        typer.Option("--tracker", help=f"May be repeated: {TRACKERS}", metavar="NAME"),
     ] = ["sort", "bytetrack", "ocsort", "botsort"],  # noqa: B006 typer takes lists only
     detectors: Annotated[
         list[str],
         typer.Option(
             "--detector",
-            help="Folder in each sequence that holds det.txt, or a detector to run; may be repeated.",
+            help="Folder in each sequence that holds det.txt; groundtruth for the true boxes; or a detector "
+            f"to run: {DETECTORS} May be repeated.",
             metavar="NAME",
         ),
     ] = ["det"],  # noqa: B006
     reids: Annotated[
         list[str],
-        typer.Option("--reid", help="Embedder, or none; may be repeated.", metavar="NAME"),
+        typer.Option("--reid", help=f"May be repeated: {EMBEDDERS}, or none.", metavar="NAME"),
     ] = ["none"],  # noqa: B006
     sequences: Annotated[
         str | None, typer.Option(help="Only these sequences.", metavar="NAME,...", show_default=False)
@@ -52,9 +54,11 @@ def compare(
 ) -> None:
     """Run every combination on every sequence, and say how good and how fast each is.
 
-    HOTA, MOTA and IDF1 as by "sparsight track eval"; "returns kept" is the share of people who come back into
-    view and keep their identity; frames/s count detector, embedder, tracker and re-identification, as far as
-    they run at all: detections from a file cost nothing.
+    HOTA, MOTA and IDF1 as by "sparsight track eval"; "returns kept" (the identity accuracy) is the share of
+    people who come back into view and keep their identity. Where the ground truth has names, "score" is
+    PoseTReID's online one (pyppbox4, 16 pixels), each number being called after whom it first stood beside.
+    frames/s count detector, embedder, tracker and re-identification, as far as they run at all: detections
+    from a file cost nothing.
 
     Examples:
 

@@ -7,25 +7,39 @@ from typing import Annotated, Any
 
 import typer
 
+from sparsight.app.track_options import DETECTORS, EMBEDDERS
+
 
 def tune(
     folder: Annotated[
         Path,
         typer.Argument(
-            help="Folder of sequences: SEQUENCE/gt/gt.txt, and SEQUENCE/img1 or a film in SEQUENCE.",
+            help="Folder of sequences: SEQUENCE/gt/gt.txt, and SEQUENCE/img1 or a film in SEQUENCE; or a "
+            "gt_map.txt (PoseTReID) with its videos.",
             metavar="DIR",
             show_default=False,
         ),
     ],
-    tracker: Annotated[str, typer.Option(help="Whose parameters to seek.", metavar="NAME")] = "sort",
+    tracker: Annotated[
+        str,
+        typer.Option(
+            help="Whose parameters to seek: sort, centroid, deepsort, bytetrack, ocsort, botsort.",
+            metavar="NAME",
+        ),
+    ] = "sort",
     detector: Annotated[
         str,
         typer.Option(
-            help="Folder in each sequence that holds det.txt, or a detector to run.", metavar="NAME"
+            help="Folder in each sequence that holds det.txt; groundtruth for the true boxes; or a detector "
+            f"to run: {DETECTORS}",
+            metavar="NAME",
         ),
     ] = "det",
     reid: Annotated[
-        str, typer.Option(help="Embedder for deepsort and botsort; none: motion alone.", metavar="NAME")
+        str,
+        typer.Option(
+            help=f"How people look, for deepsort and botsort: {EMBEDDERS}, or none.", metavar="NAME"
+        ),
     ] = "none",
     sequences: Annotated[
         str | None, typer.Option(help="Only these sequences.", metavar="NAME,...", show_default=False)
@@ -52,7 +66,8 @@ def tune(
     """Find the parameters with which a tracker does best on your own sequences.
 
     Needs Optuna: pip install 'sparsight[tune]'. The defaults are tried first, so the result is never worse on
-    these sequences; keep some others apart to see whether it holds there.
+    these sequences; keep some others apart to see whether it holds there. The last line printed is what
+    --tracker of "watch", "track run" and "track compare" takes, in quotes.
 
     Examples:
 
@@ -110,7 +125,7 @@ def tune(
 
 
 def written(tracker: str, params: dict[str, Any]) -> str:
-    """A tracker with its parameters, as ``sparsight track compare`` takes it: ``sort(iou=0.1)``."""
+    """A tracker with its parameters, as every ``--tracker`` takes it: ``sort(iou=0.1)``."""
     texts = (
         f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value!r}"
         for name, value in params.items()

@@ -1,11 +1,16 @@
 """Labelled sequences, and what trackers make of them: for tuning and comparing.
 
 A folder of sequences is laid out as MOTChallenge's: ``SEQUENCE/gt/gt.txt``, ``SEQUENCE/det/det.txt`` (or any
-other folder of detections), and the frames in ``SEQUENCE/img1`` or as the only film in ``SEQUENCE``.
+other folder of detections), and the frames in ``SEQUENCE/img1`` or as the only film in ``SEQUENCE``. Or as
+PoseTReID's: a ``gt_map.txt`` with a line ``video:file`` for each video, and the videos beside it; what else
+there is of ``hall.mp4`` lies in ``hall``, as above. The ground truth may be in any of
+``sparsight.track.formats.FORMATS``.
 """
 
 from __future__ import annotations
 
+import itertools
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +22,9 @@ from numpy.typing import NDArray
 
 from sparsight.errors import SparsightError
 from sparsight.registry import lookup, resolve
-from sparsight.track import boxes
+from sparsight.track import boxes, formats
+from sparsight.track.formats.pyppbox import GT_MAP, read_map
+from sparsight.track.formats.table import UNKNOWN, Table
 from sparsight.track.metrics.evaluation import METRICS, compare_sources
 from sparsight.track.motchallenge import read, read_info
 from sparsight.track.types import Detections, Image, Tracks
@@ -27,6 +34,8 @@ if TYPE_CHECKING:
     from sparsight.track.embed import Embedder
     from sparsight.track.trackers import Tracker
 
+TRUTH = "groundtruth"
+"""The detector that finds what each sequence's own ground truth says."""
 _FILMS = (".avi", ".mkv", ".mov", ".mp4", ".webm")
 
 
@@ -35,11 +44,12 @@ class LabelledSequence:
     """One sequence of a folder.
 
     Attributes:
-        name: that of its folder.
-        folder: where it lies.
+        name: that of its folder, or of its video in a ``gt_map.txt``.
+        folder: where detections and frames lie.
         truth: file of the ground truth.
         film: folder of pictures or video that holds its frames, or None.
         length: number of frames.
+        names: whether its people have names, not numbers alone.
     """
 
     name: str
@@ -47,6 +57,7 @@ class LabelledSequence:
     truth: Path
     film: Path | None
     length: int
+    names: bool = False
 
     def frames(self) -> Iterator[Frame]:
         """Its frames, in order.
@@ -75,14 +86,23 @@ def find(folder: Path, names: Sequence[str] = ()) -> list[LabelledSequence]:
     Raises:
         SparsightError: there are none, or one that is wanted is not there.
     """
-    found = {}
-    for truth in sorted(folder.glob("*/gt/gt.txt")):
-        place = truth.parents[1]
-        found[place.name] = truth
+    found: dict[str, tuple[Path, Path, Path | None]]
+    if (folder / GT_MAP).is_file():
+        found = {
+            video: (folder / Path(video).stem, truth, folder / video)
+            for video, truth in read_map(folder / GT_MAP).items()
+        }
+    else:
+        found = {
+            truth.parents[1].name: (truth.parents[1], truth, None)
+            for truth in sorted(folder.glob("*/gt/gt.txt"))
+        }
     if not found:
-        raise SparsightError(f"{folder} holds no labelled sequences: expected SEQUENCE/gt/gt.txt in it.")
+        raise SparsightError(
+            f"{folder} holds no labelled sequences: expected SEQUENCE/gt/gt.txt or a {GT_MAP} in it."
+        )
     chosen = names or list(found)
-    return [_sequence(name, lookup("sequence", name, found)) for name in chosen]
+    return [_sequence(name, *lookup("sequence", name, found)) for name in chosen]
 
 
 def detected(
@@ -92,17 +112,23 @@ def detected(
 
     Args:
         sequence: where to look.
-        detector: a folder of the sequence that holds ``det.txt``, or the name of one of our detectors.
+        detector: a folder of the sequence that holds ``det.txt``; the name of one of our detectors; or
+            ``groundtruth`` for the boxes of its own ground truth, to judge all else apart from any detector.
         device: where the network runs.
 
     Raises:
         SparsightError: there is neither, or the sequence has no frames for a network to see.
     """
     from sparsight.track.detect import build_detector, detect
+    from sparsight.track.detect.recorded import groundtruth
 
     text = sequence.folder / detector / "det.txt"
     if text.is_file():
         return list(read(text).detections(sequence.length)), 0.0
+    if detector == TRUTH:
+        known = groundtruth(sequence.truth)
+        bounds = np.searchsorted(known.frame, np.arange(sequence.length + 1)).tolist()
+        return [known.rows[low:high] for low, high in itertools.pairwise(bounds)], 0.0
     look = build_detector(detector, device=device)
     found, spent = [], 0.0
     for frame in sequence.frames():
@@ -162,6 +188,27 @@ def followed(
     return result, spent
 
 
+def one_by_one(truth: Table) -> Table:
+    """The table with nobody twice in a frame: of a name that is, each further row is somebody else.
+
+    Published ground truth of PoseTReID has such rows, and its scores count them. Numbers stay as they are.
+    """
+    if "name" not in truth.columns:
+        return truth
+    names = truth.columns["name"].astype(str)
+    _, who = np.unique(names, return_inverse=True)
+    key = truth.frame * (len(names) + 1) + who.reshape(-1)
+    again = np.ones(len(key), bool)
+    again[np.unique(key, return_index=True)[1]] = False
+    again &= names != UNKNOWN
+    if not again.any():
+        return truth
+    other = names.astype(object)
+    other[again] = [f"{names[row]}, {truth.where(row)}" for row in again.nonzero()[0].tolist()]
+    columns = {name: values for name, values in truth.columns.items() if name != "second_name"}
+    return replace(truth, columns={**columns, "name": other})
+
+
 def rows_of(tracks: Sequence[Tracks]) -> NDArray[np.float64]:
     """Tracks frame by frame as MOTChallenge writes them: (N, 7) frame from 1, id, x, y, w, h, score."""
     if not any(map(len, tracks)):
@@ -189,7 +236,8 @@ def scored(
     modules = {name: resolve(lookup("metric", name, METRICS)) for name in metrics}
     sequences: dict[str, Any] = {}
     for sequence, tracks in results:
-        pairs = compare_sources(sequence.truth, rows_of(tracks), benchmark=benchmark, length=sequence.length)
+        truth = one_by_one(formats.read(sequence.truth))
+        pairs = compare_sources(truth, rows_of(tracks), benchmark=benchmark, length=sequence.length)
         sequences[sequence.name] = {name: module.score(pairs) for name, module in modules.items()}
     together: dict[str, Any] = {
         name: module.combine([scores[name] for scores in sequences.values()])
@@ -198,16 +246,29 @@ def scored(
     return together | {"sequences": sequences}
 
 
-def _sequence(name: str, truth: Path) -> LabelledSequence:
-    folder = truth.parents[1]
+def _sequence(name: str, folder: Path, truth: Path, video: Path | None) -> LabelledSequence:
     pictures = folder / "img1"
-    films = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in _FILMS]
+    there = sorted(folder.iterdir()) if folder.is_dir() else []
+    films = [path for path in there if path.suffix.lower() in _FILMS]
     film = pictures if pictures.is_dir() else films[0] if len(films) == 1 else None
+    if video is not None and video.exists():
+        film = video
+    table = formats.read(truth)
     if (folder / "seqinfo.ini").is_file():
         length = read_info(folder).length
     else:
-        length = int(read(truth).frame.max(initial=0))
-    return LabelledSequence(name, folder, truth, film, length)
+        length = int(table.frame.max(initial=-1)) + 1
+    names = {str(one) for one in table.columns.get("name", ())} - {UNKNOWN}
+    twice = int((one_by_one(table).columns["name"] != table.columns["name"]).sum()) if names else 0
+    if twice:
+        logging.getLogger(__name__).warning(
+            "%s has %d rows of somebody who stands in the frame already: each is taken for somebody else.",
+            truth,
+            twice,
+        )
+    return LabelledSequence(
+        name, folder, truth, film, length, names=any(not one.isdecimal() for one in names)
+    )
 
 
 def _filled(found: list[Detections], length: int) -> list[Detections]:

@@ -28,6 +28,8 @@ from sparsight.track.formats.table import (
 
 HOLDS = ("name", "second_name", "point_x", "point_y", "right", "bottom")
 WHOLE_PIXELS = True
+GT_MAP = "gt_map.txt"
+"""What the map in a folder of ground truth is called."""
 _LAYOUT = "frame<TAB>(x, y)<TAB>name[<TAB>second name]<TAB>[x y w h]<TAB>[x1 y1 x2 y2]"
 _NUMBER = r"(-?\d{1,9})"
 _BOX = rf"\[ *{' +'.join([_NUMBER] * 4)} *\]"

@@ -12,7 +12,7 @@ import numpy as np
 
 from sparsight.errors import SparsightError
 from sparsight.registry import lookup, resolve
-from sparsight.track.formats.pyppbox import read_map
+from sparsight.track.formats.pyppbox import GT_MAP, read_map
 from sparsight.track.metrics.labels import Labels, Source, identified, load, sequence_length
 from sparsight.track.metrics.preprocessing import counted, rules_for
 
@@ -24,7 +24,6 @@ METRICS: dict[str, str] = {
 }
 """Metric name → module with ``score(pairs)`` and ``combine(sequences)``."""
 
-_GT_MAP = "gt_map.txt"
 _ENDINGS = (".txt", ".csv")
 
 
@@ -160,8 +159,8 @@ def find_sequences(gt: Source, pred: Source) -> dict[str, tuple[Path, Path]]:
 
 def _known(folder: Path) -> _Folder:
     results: dict[str, tuple[str, ...]]
-    if (folder / _GT_MAP).is_file():
-        truth = read_map(folder / _GT_MAP)
+    if (folder / GT_MAP).is_file():
+        truth = read_map(folder / GT_MAP)
         results = {name: (f"result_{path.name}", f"{name}.txt", path.name) for name, path in truth.items()}
         return _Folder(truth, results)
     truth = {path.parents[1].name: path for path in sorted(folder.glob("*/gt/gt.txt"))}
@@ -171,7 +170,7 @@ def _known(folder: Path) -> _Folder:
         truth = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix in _ENDINGS}
     if not truth:
         raise SparsightError(
-            f"{folder} holds no ground truth: expected SEQUENCE/gt/gt.txt, SEQUENCE.txt, or {_GT_MAP}."
+            f"{folder} holds no ground truth: expected SEQUENCE/gt/gt.txt, SEQUENCE.txt, or {GT_MAP}."
         )
     results = {name: (*(f"{name}{ending}" for ending in _ENDINGS), f"{name}/tracks.txt") for name in truth}
     return _Folder(truth, results)
