@@ -2,16 +2,19 @@
 truth.
 
 Both take turns within one run, because the speed of a shared machine drifts; what counts is the median of the
-ratios.
+ratios. NumPy's threads are as the environment has them, and the table says how: run it both ways. OpenCV, which
+only this package calls, gets one thread.
 
     python -m pip install --no-deps --target .venv/peers-saliency -r benchmarks/saliency/peers.txt
     python benchmarks/saliency/metrics_speed.py --out speed.json
+    OMP_NUM_THREADS=1 python benchmarks/saliency/metrics_speed.py --out speed_one_thread.json
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import time
@@ -197,7 +200,11 @@ def main() -> None:
         mine, other = (statistics.median(column) for column in zip(*pairs, strict=True))
         ratio = statistics.median(b / a for a, b in pairs)
         rows.append({"metric": name, "peer": peer, "ms": mine, "peer_ms": other, "ratio": ratio})
-    title = f"{given.width}x{given.height}, {given.fixations} fixations, medians of {given.rounds} turns"
+    threads = os.environ.get("OMP_NUM_THREADS")
+    title = (
+        f"{given.width}x{given.height}, {given.fixations} fixations, medians of {given.rounds} turns, "
+        f"{os.cpu_count()} cores, threads of NumPy: {threads or 'default'}, of OpenCV: 1"
+    )
     table = Table(box=None, title=title)
     for heading in ("metric", "ms", "peer", "its ms", "times faster"):
         table.add_column(heading, justify="left" if heading in ("metric", "peer") else "right")

@@ -44,6 +44,12 @@ def dot(first: NDArray[Any], second: NDArray[Any]) -> float:
     return float(sums.sum() + first[whole:] @ second[whole:])
 
 
+def total(values: Array) -> float:
+    """The sum of a flat float64 array, row by row: faster than NumPy's sum, and as exact."""
+    whole = len(values) - len(values) % _SHORT
+    return float(np.einsum("ij->i", values[:whole].reshape(-1, _SHORT)).sum() + values[whole:].sum())
+
+
 @dataclass(frozen=True, eq=False)
 class Plane:
     """A finite H×W map; what metrics ask of it is computed on first use.
@@ -104,8 +110,9 @@ class Plane:
         """The mean."""
         with np.errstate(over="ignore", invalid="ignore"):
             # OpenCV adds in float64 whatever it is given.
-            total = self.flat.sum() if self.native.dtype == np.float64 else cv2.sumElems(self.native)[0]
-        return float(total) / self.size
+            given = self.native.dtype == np.float64
+            whole = total(self.flat) if given else float(cv2.sumElems(self.native)[0])
+        return whole / self.size
 
     @cached_property
     def variance(self) -> float:
@@ -140,10 +147,10 @@ class Plane:
         ``floor`` is added to every pixel first. A map without any mass, or without contrast, is uniform.
         """
         base = self.low if lift or self.low < 0 else 0.0
-        total = (self.mean - base + floor) * self.size
-        if self.constant or total <= 0:
+        mass = (self.mean - base + floor) * self.size
+        if self.constant or mass <= 0:
             return Distribution(self, 0.0, 0.0, 0.0, 1.0 / self.size)
-        return Distribution(self, base, floor, 1.0 / total, 0.0)
+        return Distribution(self, base, floor, 1.0 / mass, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
