@@ -8,19 +8,39 @@ from typing import Any
 from sparsight.errors import SparsightError
 
 
-def spelled(text: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+def spelled(text: str, *, words: bool = False) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
     """``"name(1, b=2)"`` → ``("name", (1,), {"b": 2})``; a bare name has no parameters. Nothing is executed.
+
+    Args:
+        text: what somebody wrote.
+        words: a parameter may be a word without quotes, as in ``name(kind=fine)``, since shells eat quotes.
 
     Raises:
         SparsightError: the text is neither a name nor a call with literal parameters.
     """
+
+    def value(node: ast.expr) -> Any:
+        return node.id if words and isinstance(node, ast.Name) else ast.literal_eval(node)
+
     try:
         tree = ast.parse(text.strip(), mode="eval").body
         if isinstance(tree, ast.Name):
             return tree.id, (), {}
         if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name):
-            named = {word.arg: ast.literal_eval(word.value) for word in tree.keywords if word.arg}
-            return tree.func.id, tuple(ast.literal_eval(value) for value in tree.args), named
-    except (SyntaxError, ValueError):
+            named = {word.arg: value(word.value) for word in tree.keywords if word.arg}
+            return tree.func.id, tuple(value(each) for each in tree.args), named
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         pass
-    raise SparsightError(f"{text!r} is not a name like 'agp' or a name with parameters like 'agp(start=0)'.")
+    raise SparsightError(f"{text!r} is not a name, alone or with parameters as in name(size=320).")
+
+
+def trailing_brackets(text: str) -> tuple[str, str]:
+    """``"net.onnx(size=8)"`` → ``("net.onnx", "(size=8)")``; the second is empty if there are none."""
+    if not text.endswith(")"):
+        return text, ""
+    depth = 0
+    for place in range(len(text) - 1, -1, -1):
+        depth += {")": 1, "(": -1}.get(text[place], 0)
+        if not depth:
+            return text[:place], text[place:]
+    return text, ""

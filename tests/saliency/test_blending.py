@@ -61,6 +61,10 @@ def test_maps_that_cannot_be_fused_are_refused() -> None:
         fuse(noise(0), noise(0)[:3])
     with pytest.raises(SparsightError, match="NaN"):
         fuse(noise(0), np.full((6, 8), np.nan, np.float32))
+    for odd in ([[1.0, 2.0]], None, "map", np.array([["a"]]), noise(0) + 1j, np.zeros((0, 3), np.float32)):
+        for pair in ((odd, noise(0)), (noise(0), odd), (odd, odd)):
+            with pytest.raises(SparsightError, match=r"cannot (be )?fuse"):
+                fuse(*pair)  # type: ignore[arg-type]
     with pytest.raises(SparsightError, match="did you mean 'product'"):
         fuse(noise(0), noise(1), "produkt")
 
@@ -78,7 +82,7 @@ def test_names_reach_the_parts_of_a_fused_model(tmp_path: Path) -> None:
     media.write_image(tmp_path / "one.png", IMAGE[..., 0])
     model = saliency.build(f"fused:uniform+maps:{tmp_path}")
     stored = predict(saliency.build(f"maps:{tmp_path}"), IMAGE, "one.jpg").map
-    np.testing.assert_allclose(predict(model, IMAGE, "one.jpg").map, stored, atol=1e-6)
+    np.testing.assert_allclose(predict(model, IMAGE, "one.jpg").map, scaled(stored), atol=1e-6)
     with pytest.raises(SparsightError, match="no map for the image two"):
         predict(model, IMAGE, "two.jpg")
 
@@ -86,6 +90,23 @@ def test_names_reach_the_parts_of_a_fused_model(tmp_path: Path) -> None:
 def test_a_part_may_have_options_in_its_name() -> None:
     model = saliency.build("fused:center_bias(sigma=0.1)+center_bias(sigma=0.4)")
     assert [vars(part)["sigma"] for part in (model.bottom_up, model.top_down)] == [0.1, 0.4]
+
+
+def test_options_behind_the_two_are_the_pairs_or_the_seconds(tmp_path: Path) -> None:
+    model = saliency.build("fused:uniform+center_bias(method=max)")
+    assert isinstance(model, Fused) and model.method == "max"
+    model = saliency.build("fused:uniform+center_bias(method=max, sigma=0.1)")
+    assert (model.method, vars(model.top_down)["sigma"]) == ("max", 0.1)  # type: ignore[attr-defined]
+    model = saliency.build("fused:center_bias(sigma=0.3)+center_bias(method=product)")
+    assert vars(model.bottom_up)["sigma"] == 0.3  # type: ignore[attr-defined]
+    np.save(tmp_path / "one.npy", np.ones((4, 5)))
+    model = saliency.build(f"fused:uniform+maps:{tmp_path}(method=itti, resize=True)")
+    assert model.method == "itti" and model.top_down.resize  # type: ignore[attr-defined]
+    assert not saliency.build(f"fused:uniform+maps:{tmp_path}(method=itti)").top_down.resize  # type: ignore[attr-defined]
+    with pytest.raises(SparsightError, match="no way to fuse maps called 'mix'"):
+        saliency.build("fused:uniform+center_bias(method=mix)")
+    with pytest.raises(SparsightError, match="called 'sgima': did you mean 'sigma'"):
+        saliency.build("fused:uniform+center_bias(sgima=1)")
 
 
 def test_a_plus_sign_in_a_path_parts_nothing(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from sparsight import SparsightError, media, saliency
-from sparsight.saliency.models import predict
+from sparsight.saliency import metrics
+from sparsight.saliency.models import accepts, predict
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
 
@@ -52,10 +53,9 @@ def network(
 
 
 def expected(weights: tuple[float, float, float], size: tuple[int, int] = (24, 32)) -> NDArray[np.float32]:
-    """The map of ``network`` on ``IMAGE``, by hand: positive factors go away in the min-max."""
+    """The map of ``network`` on ``IMAGE``, by hand, for pixels from 0 to 1."""
     small = cv2.resize(IMAGE, size[::-1], interpolation=cv2.INTER_AREA).astype(np.float64)
-    values = small @ np.array(weights)
-    values = (values - values.min()) / (values.max() - values.min())
+    values = small / 255 @ np.array(weights)
     return np.asarray(cv2.resize(values.astype(np.float32), (64, 48)))
 
 
@@ -107,6 +107,45 @@ def test_a_log_density_becomes_a_density(tmp_path: Path) -> None:
     np.testing.assert_allclose(log, plain, atol=1e-4)
 
 
+@pytest.mark.parametrize("shift", [-500.0, 500.0])
+def test_a_log_density_that_floats_cannot_hold_is_scaled(tmp_path: Path, shift: float) -> None:
+    log = helper.make_node("Add", ["map", "shift"], ["log"])
+    number = helper.make_node("Constant", [], ["shift"], value_float=shift)
+    path = network(tmp_path / "net.onnx", tail=[number, log], outputs=("log",))
+    found = saliency.build(f"onnx:{path}", mean=0, std=1, log=True)(IMAGE).map
+    small = cv2.resize(IMAGE, (32, 24), interpolation=cv2.INTER_AREA) / 255 @ [1, 2, 4]
+    wanted = cv2.resize(np.exp(small - small.max()).astype(np.float32), (64, 48))
+    np.testing.assert_allclose(found, wanted, atol=1e-3)
+
+
+@pytest.mark.parametrize("preset", ["mit", "pysaliency"])
+def test_scores_of_a_network_are_those_of_its_output(tmp_path: Path, preset: str) -> None:
+    model = saliency.build(f"onnx:{network(tmp_path / 'net.onnx', size=(48, 64))}", mean=-0.2, std=1)
+    raw = ((IMAGE / 255 + 0.2) @ [1, 2, 4]).astype(np.float32)
+    assert_same_scores(model(IMAGE).map, raw, preset)
+
+
+def assert_same_scores(found: NDArray[Any], stored: NDArray[Any], preset: str) -> None:
+    """All that fixations and a density allow, for two maps that should be one."""
+    rng = np.random.default_rng(2)
+    xy = rng.integers(0, 48, (20, 2))
+    truth = {
+        "xy": xy,
+        "other_xy": rng.integers(0, 48, (30, 2)),
+        "density": metrics.density_map(xy, (48, 64), 5.0),
+        "baseline": np.ones((48, 64)) + rng.random((48, 64)),
+        "preset": preset,
+    }
+    wanted = metrics.score_map(stored, **truth)
+    assert {"kl", "sim", "log_likelihood"} < wanted.keys()
+    assert metrics.score_map(found, **truth) == pytest.approx(wanted, abs=1e-4)
+    # The values matter: stretched to [0, 1] the map scores otherwise.
+    stretched = (stored - stored.min()) / np.ptp(stored)
+    if preset == "pysaliency":
+        assert abs(metrics.score_map(stretched, **truth)["sim"] - wanted["sim"]) > 1e-3
+    assert abs(metrics.score_map(stretched, **truth)["kl"] - wanted["kl"]) > 1e-3
+
+
 def test_one_of_several_outputs_is_chosen_by_name(tmp_path: Path) -> None:
     path = network(
         tmp_path / "net.onnx", tail=[helper.make_node("Neg", ["map"], ["other"])], outputs=("map", "other")
@@ -116,7 +155,11 @@ def test_one_of_several_outputs_is_chosen_by_name(tmp_path: Path) -> None:
     straight, turned = (
         saliency.build(f"onnx:{path}", mean=0, std=1, output=o)(IMAGE).map for o in ("map", "other")
     )
-    np.testing.assert_allclose(straight, 1 - turned, atol=1e-5)
+    small = expected((1, 2, 4))
+    np.testing.assert_allclose(straight, small, atol=1e-4)
+    # Values below zero are lifted, before the map is stretched to the picture.
+    highest = (cv2.resize(IMAGE, (32, 24), interpolation=cv2.INTER_AREA) / 255 @ [1, 2, 4]).max()
+    np.testing.assert_allclose(turned, highest - small, atol=1e-4)
 
 
 def test_networks_that_are_no_saliency_models_are_refused(tmp_path: Path) -> None:
@@ -163,17 +206,18 @@ def test_a_network_of_another_input_is_refused(tmp_path: Path) -> None:
 
 def test_maps_are_found_by_their_images_names(tmp_path: Path) -> None:
     values = np.random.default_rng(1).random((48, 64))
-    unit = (values - values.min()) / (values.max() - values.min())
-    np.save(tmp_path / "one.npy", values * 7 - 3)
-    media.write_image(tmp_path / "two.v2.png", (unit * 255).astype(np.uint8))
+    np.save(tmp_path / "one.npy", values * 7)
+    bytes_ = (values * 200).astype(np.uint8)
+    media.write_image(tmp_path / "two.v2.png", bytes_)
     (tmp_path / "indoor").mkdir()
     np.save(tmp_path / "indoor" / "one.npy", -values)
     model = saliency.build(f"maps:{tmp_path}")
     for name in ("one", "one.jpg"):
-        np.testing.assert_allclose(predict(model, IMAGE, name).map, unit, atol=1e-6)
+        np.testing.assert_allclose(predict(model, IMAGE, name).map, values * 7, atol=1e-6)
     for name in ("two.v2", "two.v2.jpg"):
-        np.testing.assert_allclose(predict(model, IMAGE, name).map, unit, atol=0.01)
-    np.testing.assert_allclose(predict(model, IMAGE, "indoor/one").map, 1 - unit, atol=1e-6)
+        np.testing.assert_allclose(predict(model, IMAGE, name).map, bytes_)
+    lifted = values.max() - values
+    np.testing.assert_allclose(predict(model, IMAGE, "indoor/one").map, lifted, atol=1e-6)
     for name in ("three.jpg", "outdoor/one.jpg"):
         with pytest.raises(SparsightError, match=f"no map for the image {name}"):
             predict(model, IMAGE, name)
@@ -186,13 +230,81 @@ def test_a_map_of_another_size_is_refused_or_stretched(tmp_path: Path) -> None:
     np.save(tmp_path / "one.npy", values)
     with pytest.raises(SparsightError, match=r"one\.npy is 16x12 pixels, its image 64x48"):
         predict(saliency.build(f"maps:{tmp_path}"), IMAGE, "one.jpg")
-    unit = (values - values.min()) / (values.max() - values.min())
-    wanted = cv2.resize(unit, (64, 48))
+    wanted = cv2.resize(values, (64, 48))
     alone = predict(saliency.build(f"maps:{tmp_path}", resize=True), IMAGE, "one.jpg").map
     np.testing.assert_allclose(alone, wanted, atol=1e-5)
     model = saliency.build(f"fused:maps:{tmp_path}+maps:{tmp_path}", resize=True)
     fused = predict(model, IMAGE, "one.jpg").map
     np.testing.assert_allclose(fused, (wanted - wanted.min()) / np.ptp(wanted), atol=1e-5)
+
+
+@pytest.mark.parametrize("preset", ["mit", "pysaliency"])
+@pytest.mark.parametrize("kind", ["npy", "png"])
+def test_scores_of_a_stored_map_are_those_of_the_array(tmp_path: Path, kind: str, preset: str) -> None:
+    stored = np.random.default_rng(1).integers(60, 200, (48, 64)).astype(np.uint8)
+    if kind == "png":
+        media.write_image(tmp_path / "one.png", stored)
+        wanted = stored.astype(np.float64)
+    else:
+        wanted = stored / stored.sum(dtype=np.float64)  # a density, as networks give it
+        np.save(tmp_path / "one.npy", wanted)
+    result = predict(saliency.build(f"maps:{tmp_path}"), IMAGE, "one.jpg")
+    assert_same_scores(result.map, wanted, preset)
+    assert result.top == pytest.approx(wanted.max())
+
+
+def test_maps_from_elsewhere_are_drawn_in_full(tmp_path: Path) -> None:
+    values = np.random.default_rng(1).random((48, 64))
+    for scale in (1e-4, 300.0):
+        np.save(tmp_path / "one.npy", values * scale)
+        result = predict(saliency.build(f"maps:{tmp_path}"), IMAGE, "one.jpg")
+        sheet = saliency.explain(result)
+        np.save(tmp_path / "one.npy", values / values.max())
+        plain = saliency.explain(predict(saliency.build(f"maps:{tmp_path}"), IMAGE, "one.jpg"))
+        assert np.abs(sheet.astype(int) - plain).max() <= 3
+        fused = predict(saliency.build(f"fused:maps:{tmp_path}+uniform"), IMAGE, "one.jpg")
+        assert fused.map.max() == fused.levels["bottom_up"].max() == fused.top == 1
+
+
+def test_maps_that_predict_wrote_are_found(tmp_path: Path) -> None:
+    low, high = np.full((48, 64), 50, np.uint8), np.full((48, 64), 90, np.uint8)
+    media.write_image(tmp_path / "one.saliency.png", low)
+    media.write_image(tmp_path / "one.overlay.png", high)
+    model = saliency.build(f"maps:{tmp_path}")
+    for name in ("one", "one.jpg"):
+        assert (predict(model, IMAGE, name).map == 50).all()
+    media.write_image(tmp_path / "one.png", high)
+    assert (predict(saliency.build(f"maps:{tmp_path}"), IMAGE, "one.jpg").map == 90).all()
+
+
+def test_options_may_stand_behind_a_path(tmp_path: Path) -> None:
+    path = network(tmp_path / "net.onnx", size=("height", "width"))
+    model: Any = saliency.build(f"onnx:{path}(range=byte, size=(24, 32), mean=(1, 2, 3), std=2)")
+    small = cv2.resize(IMAGE, (32, 24), interpolation=cv2.INTER_AREA).astype(np.float64)
+    np.testing.assert_allclose(model._input(IMAGE)[0].transpose(1, 2, 0), (small - [1, 2, 3]) / 2, atol=1e-4)
+    assert accepts(f"onnx:{path}(range=byte)", "size")
+    folder = tmp_path / "maps"
+    folder.mkdir()
+    np.save(folder / "one.npy", np.ones((4, 5)))
+    assert predict(saliency.build(f"maps:{folder}(resize=True)"), IMAGE, "one").map.shape == (48, 64)
+    with pytest.raises(SparsightError, match=r"option of the saliency model .* called 'rezise': did you mean"):
+        saliency.build(f"maps:{folder}(rezise=True)")
+    with pytest.raises(SparsightError, match="options without names"):
+        saliency.build(f"maps:{folder}(True)")
+    with pytest.raises(SparsightError, match="is not a name"):
+        saliency.build(f"maps:{folder}(resize=1+)")
+
+
+def test_brackets_of_a_path_are_no_options(tmp_path: Path) -> None:
+    folder = tmp_path / "maps(resize=True)"
+    folder.mkdir()
+    (tmp_path / "maps").mkdir()
+    np.save(folder / "one.npy", np.ones((48, 64)))
+    assert predict(saliency.build(f"maps:{folder}"), IMAGE, "one").map.max() == 1
+    assert saliency.build(f"maps:{folder}(resize=True)").resize  # type: ignore[attr-defined]
+    for name in (tmp_path / "copy (2)", tmp_path / "copy(resize=1"):
+        with pytest.raises(SparsightError, match=r"there is no folder .*copy"):
+            saliency.build(f"maps:{name}")
 
 
 def test_the_exact_map_goes_before_the_picture_of_it(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,6 +64,36 @@ def test_options_may_stand_in_the_name() -> None:
 def test_bad_options_in_the_name(name: str, said: str) -> None:
     with pytest.raises(SparsightError, match=said):
         saliency.build(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("deeprare(size=abc)", {}, "cannot have size='abc': give a whole number or numbers in brackets"),
+        ("deeprare2021", {"size": "a"}, "cannot have size='a': give a whole number"),
+        ("deeprare2019", {"bins": "x"}, "cannot have bins='x': give a whole number"),
+        ("deeprare2021", {"bins": None}, "cannot have bins=None: give a whole number"),
+        ("center_bias", {"sigma": "wide"}, "cannot have sigma='wide': give a number"),
+        ("signature", {"colour": 3}, "cannot have colour=3: give a word"),
+        ("maps:.", {"resize": "no"}, "cannot have resize='no': give True or False"),
+        (None, {}, "goes by its name, not NoneType"),
+        (3, {}, "goes by its name, not int"),
+        ("deeprare(size", {}, "is not a name, alone or with parameters"),
+    ],
+)
+def test_values_of_the_wrong_type_are_refused_in_one_sentence(
+    name: Any, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(SparsightError, match=re.escape(said)) as caught:
+        saliency.build(name, **options)
+    assert "agp" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_words_need_no_quotes() -> None:
+    plain = vars(saliency.build("signature(colour=rgb)"))
+    assert plain == vars(saliency.build("signature", colour="rgb"))
+    saliency.build("center_bias", sigma=np.float32(0.2))
+    saliency.build("center_bias", sigma=1)
 
 
 def test_any_prediction_can_be_explained() -> None:

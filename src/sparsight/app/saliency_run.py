@@ -143,11 +143,10 @@ def _predict(model: SaliencyModel, image: media.Image, path: Path) -> SaliencyRe
 
 def _write(stem: str, image: media.Image, result: SaliencyResult, extras: Extras, out: Path) -> Path:
     """Write all that was asked for of one picture; gives the path of what to look at first."""
-    maps = {"saliency": result.map}
-    if extras.levels:
-        maps |= {f"level-{name}": level for name, level in result.enlarged_levels().items()}
-    for name, values in maps.items():
-        media.write_image(out / f"{stem}.{name}.png", _bytes(values))
+    media.write_image(out / f"{stem}.saliency.png", _bytes(result.map, result.top))
+    levels = result.enlarged_levels() if extras.levels else {}
+    for name, values in levels.items():
+        media.write_image(out / f"{stem}.level-{name}.png", _bytes(values))
     overlaid = out / f"{stem}.overlay.png"
     media.write_image(overlaid, media.overlay(image, result.map))
     if not extras.explain:
@@ -157,8 +156,9 @@ def _write(stem: str, image: media.Image, result: SaliencyResult, extras: Extras
     return explained
 
 
-def _bytes(values: Any) -> Any:
-    return (values * 255 + 0.5).astype("uint8")
+def _bytes(values: Any, top: float = 1.0) -> Any:
+    """A map from 0 to ``top`` as a grey picture."""
+    return ((values / top).clip(0, 1) * 255 + 0.5).astype("uint8")
 
 
 def _film(
@@ -179,7 +179,8 @@ def _film(
                 result = finish(moving(frame.image, frame.time))
                 writer.write(media.overlay(frame.image, result.map), frame.time)
                 if filming.maps:
-                    media.write_image(out / f"{name}.maps" / f"{frame.index:06d}.png", _bytes(result.map))
+                    picture = out / f"{name}.maps" / f"{frame.index:06d}.png"
+                    media.write_image(picture, _bytes(result.map, result.top))
         if reader.warning:
             typer.echo(f"sparsight: {reader.warning}", err=True)
     typer.echo(target)

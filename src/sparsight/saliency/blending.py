@@ -46,10 +46,14 @@ def fuse(bottom_up: Map, top_down: Map, method: str = "sum") -> Map:
         H×W float32 in [0, 1].
 
     Raises:
-        SparsightError: unknown method, or maps of two sizes or with values that are not finite.
+        SparsightError: unknown method, or what is no two arrays of one size with finite numbers.
     """
     join = lookup("way to fuse maps", method, METHODS)
-    if bottom_up.shape != top_down.shape or bottom_up.ndim != 2:
+    for values in (bottom_up, top_down):
+        if not isinstance(values, np.ndarray) or values.dtype.kind not in "buif":
+            given = f"an array of {values.dtype}" if isinstance(values, np.ndarray) else type(values).__name__
+            raise SparsightError(f"cannot fuse maps given as {given}: give two NumPy arrays of H×W numbers.")
+    if bottom_up.shape != top_down.shape or bottom_up.ndim != 2 or not bottom_up.size:
         raise SparsightError(
             f"maps of shapes {bottom_up.shape} and {top_down.shape} cannot be fused: give two of one size."
         )
@@ -88,7 +92,10 @@ class Fused:
     def _join(self, bottom_up: SaliencyResult, top_down: SaliencyResult) -> SaliencyResult:
         return SaliencyResult(
             fuse(bottom_up.map, top_down.map, self.method),
-            levels={"bottom_up": bottom_up.map, "top_down": top_down.map},
+            levels={
+                "bottom_up": bottom_up.map / np.float32(bottom_up.top),
+                "top_down": top_down.map / np.float32(top_down.top),
+            },
         )
 
 

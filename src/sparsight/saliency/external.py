@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from sparsight.errors import SparsightError
 from sparsight.nets.runtime import Session
 from sparsight.registry import lookup
-from sparsight.saliency.intake import check_image, stretched
-from sparsight.saliency.levels import minmax, resize
+from sparsight.saliency.intake import check_image, lifted, stretched
+from sparsight.saliency.levels import resize
 from sparsight.saliency.models import SaliencyModel
 from sparsight.saliency.result import Map, SaliencyResult
 
@@ -22,6 +22,8 @@ SIZE = (288, 384)
 
 RANGES = {"unit": 1.0, "byte": 255.0}
 """Name → what a white pixel's value is before mean and deviation."""
+
+_LOG_LIMIT = 80  # float32 holds exponentials of -87 to 88
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
@@ -32,7 +34,8 @@ class OnnxModel:
 
     The file says whether the network takes channels first, (N, 3, H, W), or last, (N, H, W, 3), and which
     size. Its output must be one map: (H, W), or that with further dimensions of one; its size does not
-    matter. The map is scaled to [0, 1] and stretched to the picture.
+    matter. The map is stretched to the picture and keeps its values, for some scores depend on them; only one
+    with values below zero is lifted, by its minimum.
 
     Args:
         path: the file.
@@ -41,7 +44,8 @@ class OnnxModel:
         mean, std: of red, green and blue, or one number for the three, in units of the range: the network
             gets (pixel − mean) / std. By default ImageNet's.
         bgr: give the channels as blue, green, red (mean and deviation stay those of red, green, blue).
-        log: the output is the logarithm of a density; its exponential is the map.
+        log: the output is the logarithm of a density; its exponential is the map (times a constant, where
+            float32 could not hold it).
         output: the name of the output, if there are several.
         device: as for ``sparsight.nets.Session``.
 
@@ -96,8 +100,9 @@ class OnnxModel:
         if not np.isfinite(values).all():
             raise SparsightError(f"{self.path.name} gives NaN or infinite values: check mean, std and range.")
         if self._log:
-            values = np.exp(values - values.max())
-        return SaliencyResult(resize(minmax(values), image.shape[:2]))
+            peak = values.max()
+            values = np.exp(values if abs(peak) < _LOG_LIMIT else values - peak)
+        return _kept(values, image.shape[:2])
 
     def _input(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """``image`` as the network takes it, one sample."""
@@ -158,8 +163,10 @@ def _layout(path: Path, size: int | tuple[int, int] | None) -> tuple[bool, tuple
 class StoredMaps:
     """Maps in a folder, called as their images are but for the ending: .npy, .png, .jpg or .jpeg.
 
-    Images that lie in folders of a data set have their maps in folders of the same names. A map is scaled to
-    [0, 1] by its extremes.
+    A map NAME.saliency.png, as ``sparsight saliency predict`` writes it, serves as well where there is no
+    other for NAME. Images that lie in folders of a data set have their maps in folders of the same names. A
+    map keeps its values, for some scores depend on them; only one with values below zero is lifted, by its
+    minimum.
 
     Args:
         folder: where the maps are.
@@ -186,7 +193,9 @@ class StoredMaps:
             SparsightError: the folder has no map for it.
         """
         # As it stands first: a name without its ending may hold dots.
-        path = self._files.get(name) or self._files.get(PurePath(name).with_suffix("").as_posix())
+        names = (name, PurePath(name).with_suffix("").as_posix())
+        wanted = (*names, *(f"{each}{_PREDICTED}" for each in names))
+        path = next((self._files[each] for each in wanted if each in self._files), None)
         if path is None:
             raise SparsightError(
                 f"{self.folder} holds no map for the image {name}: make one, or leave it out."
@@ -205,10 +214,11 @@ class StoredMaps:
 
 
 _SUFFIXES = (".npy", ".png", ".jpg", ".jpeg")
+_PREDICTED = ".saliency"  # what the command line adds to the name of a picture
 
 
 def _stored(path: Path, stretch: bool, image: NDArray[np.uint8]) -> SaliencyResult:
-    """The map in ``path``, scaled to [0, 1], for ``image``.
+    """The map in ``path`` for ``image``.
 
     Raises:
         SparsightError: no sound map, or of another size than the image and not to be stretched.
@@ -222,7 +232,13 @@ def _stored(path: Path, stretch: bool, image: NDArray[np.uint8]) -> SaliencyResu
             f"{path} is {own} pixels, its image {its}: make maps of the images' size, or give --resize "
             "(in Python resize=True)."
         )
-    return SaliencyResult(resize(minmax(values), shape))
+    return _kept(values, shape)
+
+
+def _kept(values: Map, shape: tuple[int, ...]) -> SaliencyResult:
+    """A map at the size of its image, its values kept if they are from 0 upwards."""
+    large = resize(lifted(values), shape)
+    return SaliencyResult(large, top=float(large.max()) or 1.0)
 
 
 def _read_map(path: Path) -> Map:

@@ -1,4 +1,4 @@
-"""What every saliency model takes."""
+"""What every saliency model takes, and that its map is not below zero."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsight.errors import SparsightError
+from sparsight.saliency.result import Map
 
 
 def check_image(image: NDArray[np.uint8]) -> None:
@@ -32,3 +33,9 @@ def stretched(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uin
     smaller = image.shape[0] >= height and image.shape[1] >= width
     kind = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, (width, height), interpolation=kind), np.uint8)
+
+
+def lifted(values: Map) -> Map:
+    """``values`` as they are, or less their minimum where that is below zero."""
+    low = values.min()
+    return values - low if low < 0 else values

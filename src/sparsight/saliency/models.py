@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Protocol, Union, get_args, get_origin, get_type_hints, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +17,7 @@ from numpy.typing import NDArray
 from sparsight.errors import SparsightError
 from sparsight.registry import lookup, resolve, unknown
 from sparsight.saliency.result import SaliencyResult
-from sparsight.spelling import spelled
+from sparsight.spelling import spelled, trailing_brackets
 
 MODELS: dict[str, str] = {
     "aim": "sparsight.saliency.classic.aim:Aim",
@@ -72,7 +75,9 @@ def build(name: str, **options: Any) -> SaliencyModel:
 
     Args:
         name: one of ``MODELS``, with options of its own or without, as ``"deeprare(size=320)"``; or
-            ``"onnx:FILE"``, ``"maps:FOLDER"``, or two models as ``"fused:A+B"``.
+            ``"onnx:FILE"``, ``"maps:FOLDER"``, or two models as ``"fused:A+B"``, likewise, as
+            ``"onnx:net.onnx(range=byte)"``. After two models, options that the pair has itself are its own
+            (``"fused:A+B(method=max)"``), others those of the second.
         options: the model's own, see its constructor; they go before those in the name.
 
     Raises:
@@ -80,9 +85,12 @@ def build(name: str, **options: Any) -> SaliencyModel:
     """
     plain, own = _apart(name)
     constructor, rest, known = _constructor(plain)
-    for option in own | options:
+    function = getattr(constructor, "func", constructor)
+    hints = get_type_hints(function.__init__ if inspect.isclass(function) else function)
+    for option, value in (own | options).items():
         if option not in known:
             raise SparsightError(unknown(f"option of the saliency model {plain!r}", option, known))
+        _check_type(plain, option, value, hints.get(option))
     model: SaliencyModel = constructor(*rest, **(own | options))
     return model
 
@@ -109,13 +117,83 @@ def predict(model: SaliencyModel, image: NDArray[np.uint8], name: str) -> Salien
 
 
 def _apart(name: str) -> tuple[str, dict[str, Any]]:
-    """``"deeprare(size=320)"`` → ``("deeprare", {"size": 320})``; a path may hold brackets of its own."""
+    """``"deeprare(size=320)"`` → ``("deeprare", {"size": 320})``, likewise ``"onnx:net.onnx(range=byte)"``.
+
+    A path may end in brackets of its own: they are options only where there is no such path.
+    """
+    if not isinstance(name, str):
+        raise SparsightError(f"a saliency model goes by its name, not {type(name).__name__}: give a text.")
+    scheme, colon, rest = name.partition(":")
+    if colon and scheme in SCHEMES:
+        return _scheme_apart(scheme, rest)
     if not re.match(r"\w+\(", name):
         return name, {}
-    plain, values, options = spelled(name)
+    plain, values, options = spelled(name, words=True)
     if values:
         raise SparsightError(f"{name} has options without names: give them as {plain}(size=320), say.")
     return plain, options
+
+
+def _scheme_apart(scheme: str, rest: str) -> tuple[str, dict[str, Any]]:
+    """As ``_apart``, of a name with a colon."""
+    name = f"{scheme}:{rest}"
+    bare, brackets = trailing_brackets(rest)
+    if not brackets or (scheme != "fused" and Path(rest).exists()):
+        return name, {}
+    sure = scheme != "fused" and Path(bare).exists()
+    try:
+        _, values, options = spelled(f"{scheme}{brackets}", words=True)
+    except SparsightError:
+        if not sure:
+            return name, {}
+        raise
+    if values and sure:
+        raise SparsightError(f"{name} has options without names: give them as {scheme}:{bare}(name=value).")
+    if values or not options:
+        return name, {}
+    if scheme != "fused":
+        return f"{scheme}:{bare}", options
+    # What the pair does not know is for the last of the two.
+    known = _constructor(f"{scheme}:{bare}")[2]
+    theirs = ", ".join(f"{option}={value!r}" for option, value in options.items() if option not in known)
+    own = {option: value for option, value in options.items() if option in known}
+    return f"{scheme}:{bare}({theirs})" if theirs else f"{scheme}:{bare}", own
+
+
+def _check_type(name: str, option: str, value: Any, hint: Any) -> None:
+    """Refuse a value of an option that is of none of the types it takes; types of other kinds go unchecked.
+
+    Raises:
+        SparsightError: it is.
+    """
+    hints = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    kinds = [get_origin(each) or each for each in hints]
+    if not all(kind in _KINDS for kind in kinds) or any(_fits(value, kind) for kind in kinds):
+        return
+    takes = " or ".join(dict.fromkeys(_KINDS[kind] for kind in kinds if kind is not NoneType))
+    raise SparsightError(f"the saliency model {name!r} cannot have {option}={value!r}: give {takes}.")
+
+
+_KINDS: dict[Any, str] = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    str: "a word",
+    Path: "a path",
+    tuple: "numbers in brackets",
+    Sequence: "several in brackets",
+    Mapping: "a dict",
+    NoneType: "nothing",
+}
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if kind in (int, float):
+        number = Integral if kind is int else Real
+        return isinstance(value, number) and not isinstance(value, bool)
+    if kind in (tuple, Sequence):
+        return isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
+    return isinstance(value, kind)
 
 
 def _constructor(name: str) -> tuple[Any, tuple[str, ...], Mapping[str, inspect.Parameter]]:

@@ -73,6 +73,7 @@ class Moving:
         return dataclasses.replace(
             result,
             map=fuse(result.map, large, "itti"),
+            top=1.0,
             levels={**result.levels, "motion": moved},
             level_weights={**own, "motion": itti_weight(moved)},
             strongest=None,  # shares of a map that motion has no part in would be wrong

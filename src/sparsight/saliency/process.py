@@ -39,12 +39,14 @@ def processed(result: SaliencyResult, *, blur: float = 0.0, centre_prior: float 
             height up and down and of its width left and right.
 
     Returns:
-        The same, with a map in [0, 1], and what was done added to its ``processing``.
+        The same, with a map in [0, 1] where anything is done, and that added to its ``processing``.
 
     Raises:
         SparsightError: a deviation is negative or not finite.
     """
     check_processing(blur, centre_prior)
+    if not (blur or centre_prior):
+        return result
     values, steps = result.map, list(result.processing)
     if blur:
         values = minmax(blurred(values, blur * values.shape[1]))
@@ -53,4 +55,4 @@ def processed(result: SaliencyResult, *, blur: float = 0.0, centre_prior: float 
         height, width = values.shape
         values = minmax(values * centre_map((height, width), centre_prior))
         steps.append(f"centre prior, sigma {centre_prior:g} of the size")
-    return dataclasses.replace(result, map=values, processing=tuple(steps))
+    return dataclasses.replace(result, map=values, top=1.0, processing=tuple(steps))

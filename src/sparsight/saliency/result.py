@@ -35,7 +35,7 @@ class SaliencyResult:
     """A saliency map and the stages it was made of.
 
     Attributes:
-        map: H×W float32 in [0, 1] at the image's size; all zero where nothing stands out.
+        map: H×W float32 from 0 to ``top`` at the image's size; all zero where nothing stands out.
         levels: level name → map in [0, 1] on the level's own grid, finest first; empty if a model has none.
         layers: layer name → map on the layer's own grid, before it was scaled; empty if a model has none.
         weights: layer name → its weight within its level.
@@ -45,6 +45,8 @@ class SaliencyResult:
         processing: what was done to the map after the model's own steps, in order, one phrase each; empty
             when nothing was.
         image: the picture that the map is of, H×W×3 uint8 RGB, not a copy; None if the model does not say.
+        top: what is drawn white: 1, but for maps from elsewhere (``onnx:``, ``maps:``), which keep their
+            values, their maximum.
         strongest: ``strongest(x, y, count)`` gives the channels that add most to the map at a pixel, most
             first; it runs the network again. None if a model has no channels.
     """
@@ -57,6 +59,7 @@ class SaliencyResult:
     layer_levels: Mapping[str, str] = field(default_factory=dict)
     processing: tuple[str, ...] = ()
     image: NDArray[np.uint8] | None = None
+    top: float = 1.0
     strongest: Callable[[int, int, int], list[Channel]] | None = None
 
     def enlarged_levels(self) -> dict[str, Map]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sparsight.errors import SparsightError
 from sparsight.media import Image
 from sparsight.saliency.datasets.dataset import Dataset, Mask
+from sparsight.saliency.intake import lifted
 from sparsight.saliency.levels import resize as stretched
 from sparsight.saliency.metrics import METRICS, density_map, score_map
 from sparsight.saliency.priors import centre_map
@@ -126,8 +127,7 @@ def truth_of(field: Field, index: int, pictures: Pictures) -> dict[str, Any]:
 
 def with_centre_prior(values: Map) -> Map:
     """A map times a Gaussian in its middle; a minimum below zero is lifted first."""
-    lifted = values - min(float(values.min()), 0.0)
-    product: Map = (lifted * centre_map(values.shape, CENTRE_SIGMA)).astype(np.float32)
+    product: Map = (lifted(values) * centre_map(values.shape, CENTRE_SIGMA)).astype(np.float32)
     return product
 
 

@@ -78,7 +78,7 @@ def explain(result: SaliencyResult, x: int | None = None, y: int | None = None) 
 def _heading(result: SaliencyResult, point: tuple[int, int]) -> str:
     x, y = point
     done = "; ".join(result.processing) or "none"
-    return f"At ({x}, {y}) the map is {result.map[y, x]:.2f} of 1.  Processing: {done}."
+    return f"At ({x}, {y}) the map is {result.map[y, x] / result.top:.2f} of 1.  Processing: {done}."
 
 
 def _rows(
