@@ -68,7 +68,7 @@ def test_widths_are_multiples(choose: scope.Choose) -> None:
     torch.manual_seed(0)
     units = [whole(torch.rand(n).tolist(), size) for n, size in [(64, 27), (100, 9), (20, 64), (6, 10)]]
     for target in (0.05, 0.3, 0.5, 0.9):
-        gone = choose(units, [target] * 4, 8)
+        gone = choose(units, [target] * 4, scope.Widths(8))
         for _unit, lost in zip(units, gone, strict=True):
             n, kept = len(lost), int((~lost).sum())
             assert kept == n or kept % 8 == 0
@@ -79,11 +79,24 @@ def test_widths_are_multiples(choose: scope.Choose) -> None:
     assert len(gone[3]) == int((~gone[3]).sum()), "six channels are never rounded to none"
 
 
+@given(st.integers(1, 70), st.floats(0, 1), st.sampled_from([1, 2, 8, 16]), st.booleans())
+def test_widths_are_the_nearest_of_those_that_may_be(
+    blocks: int, share: float, multiple: int, halves: bool
+) -> None:
+    allowed = {n for n in range(1, blocks + 1) if n == blocks or n % multiple == 0}
+    if halves:
+        allowed |= {n for n in (1, 2, 4, 8) if n <= min(multiple, blocks)}
+    width = scope.Widths(multiple, halves).nearest(blocks, share * blocks)
+    assert width in allowed
+    best = min(abs(n - share * blocks) for n in allowed)
+    assert width == max(n for n in allowed if abs(n - share * blocks) == best)
+
+
 def test_global_widths_come_near_the_target() -> None:
     torch.manual_seed(1)
     units = [whole(torch.rand(256).tolist(), 9) for _ in range(5)]
     for target in (0.1, 0.25, 0.5, 0.8):
-        gone = scope.across(units, [target] * 5, 16)
+        gone = scope.across(units, [target] * 5, scope.Widths(16))
         assert abs(float(torch.stack(gone).float().mean()) - target) <= 8 * 5 / (256 * 5)
 
 
@@ -133,6 +146,9 @@ def test_multiples() -> None:
     assert scope.multiple(4, torch.device("cpu")) == 4
     assert scope.multiple("auto", torch.device("cpu")) in (8, 16)
     assert scope.multiple("auto", torch.device("cuda")) == 16
+    assert scope.widths(None, torch.device("cpu")) is None
+    assert scope.widths(16, torch.device("cpu")) == scope.Widths(16)
+    assert scope.widths("auto", torch.device("cuda")) == scope.Widths(16, halves=True)
     for wrong in (0, 2.5, "wide"):
         with pytest.raises(SparsightError, match="round_to"):
             scope.multiple(wrong, torch.device("cpu"))  # type: ignore[arg-type]

@@ -15,11 +15,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from sparsight import SparsightError
 from sparsight.prune import schedules
 from sparsight.prune.criteria import CRITERIA
 from sparsight.prune.granularity import GRANULARITIES, partition
+from sparsight.prune.layer import LayerState
 from sparsight.prune.sparsifier import Sparsifier
 
 
@@ -84,8 +86,10 @@ def optimizers(model: nn.Module) -> dict[str, torch.optim.Optimizer]:
 
 
 def zeros_hold(sparsifier: Sparsifier, model: nn.Module) -> bool:
+    """Whether what is masked is +0: all bits are zero, so that it compresses."""
     return all(
-        bool((model.get_submodule(name).weight[~mask] == 0).all()) for name, mask in sparsifier.masks.items()
+        not model.get_submodule(name).weight[~mask].view(torch.uint8).any()
+        for name, mask in sparsifier.masks.items()
     )
 
 
@@ -424,6 +428,50 @@ def test_averaged_weights() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("criterion", ["wanda", "flap", "hrank", "obs"])
+def test_training_in_evaluation_mode_is_seen(criterion: str) -> None:
+    """As where a network is tuned with its batch norms frozen."""
+    model = network().eval()
+    layers = "!8" if criterion == "hrank" else None
+    sparsifier = Sparsifier(model, 0.5, criterion=criterion, layers=layers, total_steps=2)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    for _ in range(2):
+        train(model, optimizer)
+        sparsifier.step()
+    assert sparsifier.report().sparsity == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize("criterion", ["wanda", "flap", "obs"])
+def test_copies_and_evaluations_are_not_listened_to(criterion: str) -> None:
+    def gathered() -> dict[str, Tensor]:
+        layers = sparsifier.state_dict()["layers"]
+        return {
+            f"{name} {key}": value.clone()
+            for name, layer in layers.items()
+            for key, value in layer["gathered"].items()
+        }
+
+    model = network()
+    sparsifier = Sparsifier(model, 0.5, criterion=criterion)
+    model(batch()[0])
+    before = gathered()
+    assert before
+    stream = io.BytesIO()
+    torch.save(model, stream)
+    loaded = torch.load(io.BytesIO(stream.getvalue()), weights_only=False)
+    for copied in (copy.deepcopy(model), AveragedModel(model), loaded):
+        copied.train()
+        copied(batch(1)[0])
+    model.eval()
+    with torch.no_grad():
+        model(batch(1)[0])
+    after = gathered()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    model(batch(1)[0])
+    assert not all(torch.equal(value, gathered()[name]) for name, value in before.items())
+
+
 def test_compiled() -> None:
     plain = network()
     compiled = torch.compile(copy.deepcopy(plain), backend="aot_eager")
@@ -607,6 +655,25 @@ def test_checkpoints_of_others_are_refused_and_change_nothing() -> None:
         ({"round_to": 8}, "round_to is about widths"),
         ({"start": 0.5, "end": 0.2}, "start < end"),
         ({"total_steps": 0}, "whole numbers"),
+        ({"total_steps": 2.5}, r"total_steps is 2\.5"),
+        ({"every": 0}, "every is 0"),
+        ({"start": "a"}, "not from 'a'"),
+        ({"layers": []}, "leaves no layer"),
+        ({"layers": ()}, "leaves no layer"),
+        ({"layers": [0, 3]}, "one of type int"),
+        ({"layers": 5}, "one of type int"),
+        ({"layers": nn.Conv2d}, "one of type type"),
+        ({"layers": nn.Sequential(nn.Linear(2, 2))}, "one of type Linear"),
+        ({"schedule": 3}, "function of progress, not 3"),
+        ({"schedule": lambda t: math.nan}, r"gives nan at progress 0"),
+        ({"schedule": lambda t: 2 * t}, r"gives 2\.0 at progress 1"),
+        ({"schedule": lambda t: "much"}, "gives 'much'"),
+        ({"granularity": None}, "not None"),
+        ({"granularity": 3}, "not 3"),
+        ({"scope": None}, "global, local"),
+        ({"criterion": None}, "no criterion called None"),
+        ({"criterion": ["l1"]}, "no criterion called"),
+        ({"sparsity": 0.95, "granularity": "filter", "scope": "global", "round_to": 4}, "multiples of 4"),
         ({"granularity": "2:4", "sparsity": 0.9}, "reaches 50.00%"),
         ({"sparsity": {"0": 0.5, "3": 0.2}, "scope": "global"}, "scope='local'"),
     ],
@@ -636,6 +703,11 @@ def test_diverged_training_is_said() -> None:
 
 
 def test_models_that_cannot_be_sparsified_are_said() -> None:
+    with pytest.raises(SparsightError, match="of type str"):
+        Sparsifier("resnet18", 0.5)  # type: ignore[arg-type]
+    scripted = torch.jit.script(nn.Sequential(nn.Linear(3, 3)))
+    with pytest.raises(SparsightError, match="TorchScript"):
+        Sparsifier(scripted, 0.5)
     with pytest.raises(SparsightError, match="nothing to sparsify"):
         Sparsifier(nn.Sequential(nn.ReLU()), 0.5)
     computed = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(3, 3)))
@@ -652,13 +724,53 @@ def test_steps_out_of_line_are_said() -> None:
     sparsifier.step()
     with pytest.raises(SparsightError, match="total_steps=1"):
         sparsifier.step()
-    with pytest.raises(SparsightError, match="progress"):
-        sparsifier.step(1.1)
+    for wrong in (1.1, math.nan, "a"):
+        with pytest.raises(SparsightError, match="progress"):
+            sparsifier.step(wrong)  # type: ignore[arg-type]
 
 
 def test_nothing_seen_yet_is_said() -> None:
     with pytest.raises(SparsightError, match="run a training step first"):
         Sparsifier(network(), 0.5, criterion="movement").mask()
+
+
+def test_a_function_is_a_criterion() -> None:
+    def cube(state: LayerState) -> Tensor:
+        return state.weight.abs() ** 3
+
+    ours, plain = network(), network()
+    masks = Sparsifier(ours, 0.5, criterion=cube).mask()
+    expected = Sparsifier(plain, 0.5, criterion="l1").mask()
+    assert all(torch.equal(masks[name], mask) for name, mask in expected.items())
+    state = Sparsifier(network(), 0.5, criterion=cube).state_dict()
+    assert state["settings"]["criterion"] == "cube"
+    for wrong in (lambda state: 1.0, lambda state: torch.ones(7), lambda state: state.weight.numpy()):
+        with pytest.raises(SparsightError, match="shaped like the weight of layer '0'") as caught:
+            Sparsifier(network(), 0.5, criterion=wrong).mask()  # type: ignore[arg-type, return-value]
+        assert "\n" not in str(caught.value)
+
+
+def test_the_schedule_of_ones_own_is_looked_at_in_training_too() -> None:
+    sparsifier = Sparsifier(network(), 0.5, schedule=lambda t: math.nan if 0.6 < t < 0.9 else t)
+    sparsifier.step(0.5)
+    with pytest.raises(SparsightError, match=r"gives nan at progress 0\.7"):
+        sparsifier.step(0.7)
+    # A hair above one is rounding.
+    assert Sparsifier(network(), 0.5, schedule=lambda t: t * (1 + 1e-9)).step(1.0) is None
+
+
+def test_a_shortfall_is_said() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.Linear(8, 4))
+    sparsifier = Sparsifier(model, 0.9, granularity="filter", round_to=16)
+    sparsifier.mask()
+    report = sparsifier.report()
+    assert report.shortfall == "asked 90%, reached 0%: widths stay multiples of 16 (round_to)"
+    assert str(report).endswith(report.shortfall)
+    # What the machine likes is no reason to keep all of a narrow layer.
+    narrow = Sparsifier(model, 0.9, granularity="filter", round_to="auto")
+    narrow.mask()
+    assert [row.kept for row in narrow.report().rows] == [1, 1]
+    assert narrow.report().shortfall == "", "within one block"
 
 
 def test_the_report_reads() -> None:

@@ -465,6 +465,8 @@ def _summarise(result: RunResult) -> None:
         before, after = (row[which].partition(" (")[0] for which in ("before", "after"))
         table.add_row(row["name"], before, after, row["ratio"])
     console.print(table)
+    if result.shortfall:
+        console.print(f"{result.shortfall}.", soft_wrap=True, highlight=False, markup=False)
     for name, reason in result.skipped:
         console.print(f"{name}: zero filters stay, {reason}", soft_wrap=True, highlight=False, markup=False)
 

@@ -46,6 +46,7 @@ def write_report(result: RunResult) -> Path:
         schedule=Markup(_schedule(result)) if result.sparsity else "",
         accuracy=Markup(_accuracy(result)),
         layers=Markup(_layers(result)) if result.layers else "",
+        shortfall=result.shortfall,
         filters=[_filters(row) for row in result.filters],
         costs=costs(result.before, result.after),
         skipped=[{"name": name, "reason": reason} for name, reason in result.skipped],

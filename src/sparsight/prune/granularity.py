@@ -173,6 +173,8 @@ def parse(name: str | Granularity) -> Granularity:
     """
     if isinstance(name, Granularity):
         return name
+    if not isinstance(name, str):
+        raise SparsightError(f"a granularity is a name like 'filter', 'block(4, 4)' or '2:4', not {name!r}.")
     short = name.split(":")
     if len(short) == 2 and all(part.strip().isdigit() for part in short):
         return _n_of_m(int(short[0]), int(short[1]))

@@ -64,6 +64,7 @@ class RunResult:
         start_accuracy: of the weights that training began from, if any were given.
         accuracy: of the network that is saved.
         layers: sparsity of each layer before shrinking.
+        shortfall: see ``SparsityReport.shortfall``.
         filters: of each layer before shrinking.
         removed: layer → channels that are gone.
         kept: layer → channels that are left.
@@ -82,6 +83,7 @@ class RunResult:
     start_accuracy: float | None
     accuracy: float
     layers: tuple[LayerSparsity, ...]
+    shortfall: str
     filters: tuple[LayerFilters, ...]
     removed: Mapping[str, int]
     kept: Mapping[str, int]
@@ -169,6 +171,7 @@ def summary(result: RunResult) -> dict[str, Any]:
         "history": [asdict(epoch) for epoch in result.history],
         "dense_history": [asdict(epoch) for epoch in result.dense_history],
         "layers": [asdict(row) for row in result.layers],
+        "shortfall": result.shortfall,
         "removed": dict(result.removed),
         "kept": dict(result.kept),
         "skipped": [{"name": name, "reason": reason} for name, reason in result.skipped],

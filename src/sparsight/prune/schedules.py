@@ -135,8 +135,12 @@ def parse(schedule: str | Schedule[[]]) -> Schedule[[]]:
     Raises:
         SparsightError: no such schedule, or it has no such parameter.
     """
-    if not isinstance(schedule, str):
+    if callable(schedule):
         return schedule
+    if not isinstance(schedule, str):
+        raise SparsightError(
+            f"a schedule is a name like 'agp(start=0)' or a function of progress, not {schedule!r}."
+        )
     name, values, named = spelled(schedule)
     function = lookup("schedule", name, SCHEDULES)
     parameters = [*inspect.signature(function).parameters][1:]
@@ -152,6 +156,28 @@ def parse(schedule: str | Schedule[[]]) -> Schedule[[]]:
             f"{schedule!r} gives schedule {name} a parameter that is not a number."
         ) from None
     return cast("Schedule[[]]", bound)
+
+
+def fraction(schedule: Schedule[[]], t: float) -> float:
+    """What ``schedule`` gives at ``t``, which may be anybody's function.
+
+    Raises:
+        SparsightError: it is not a fraction in [0, 1], but for rounding.
+    """
+    given: Any = schedule(t)
+    try:
+        value = float(given)
+    except (TypeError, ValueError):
+        value = np.nan
+    if not -_ROUNDING <= value <= 1 + _ROUNDING:
+        raise SparsightError(
+            f"the schedule gives {given!r} at progress {t:g}: it must be a fraction of the final sparsity, "
+            "in [0, 1]."
+        )
+    return min(max(value, 0.0), 1.0)
+
+
+_ROUNDING = 1e-6
 
 
 def draw(names: Sequence[str] = ("one_cycle", "agp", "one_shot", "iterative")) -> str:

@@ -176,39 +176,60 @@ def _nearest(unit: Unit, target: float) -> Tensor:
     return torch.zeros_like(unit.scores, dtype=torch.bool).index_fill_(0, order[:count], True)
 
 
-def _width(blocks: int, kept: float, multiple: int) -> int:
-    """The multiple nearest ``kept``, at least one and at most ``blocks``, which counts as one itself."""
-    below = max(math.floor(kept / multiple) * multiple, multiple)
-    choices = {min(below, blocks), min(below + multiple, blocks)}
-    return min(choices, key=lambda width: (abs(width - kept), -width))
+@dataclass(frozen=True)
+class Widths:
+    """How many blocks may be left of a unit: all of them, or certain numbers.
+
+    Attributes:
+        multiple: multiples of this.
+        halves: also its half, a quarter, ... down to 1; else at least one multiple is left.
+    """
+
+    multiple: int
+    halves: bool = False
+
+    def nearest(self, blocks: int, kept: float) -> int:
+        """The width nearest ``kept`` that may be left of ``blocks``; of two as near the wider."""
+        choices = {blocks}
+        below = math.floor(kept / self.multiple) * self.multiple
+        choices |= {below, below + self.multiple} if below else {self.multiple}
+        if self.halves and not below:
+            part = self.multiple
+            while part > max(kept, 1):
+                part //= 2
+                choices.add(part)
+        return min((width for width in choices if width <= blocks), key=lambda w: (abs(w - kept), -w))
+
+    def __str__(self) -> str:
+        return f"multiples of {self.multiple}" + (" or, below that, powers of two" if self.halves else "")
 
 
-def local(units: Sequence[Unit], targets: Sequence[float], round_to: int | None = None) -> list[Tensor]:
+def local(units: Sequence[Unit], targets: Sequence[float], widths: Widths | None = None) -> list[Tensor]:
     """Choose within each unit.
 
     Args:
         units: what to choose from.
         targets: for each unit the sparsity, the fraction of its weights that goes.
-        round_to: what stays of a unit is the nearest multiple of this.
+        widths: what stays of a unit is the nearest of these.
 
     Returns:
         For each unit bool (n,), True where it goes; within half a block of the target unless rounded.
     """
-    if round_to is None:
+    if widths is None:
         return [_nearest(unit, target * unit.weights) for unit, target in zip(units, targets, strict=True)]
     chosen = []
     for unit, target in zip(units, targets, strict=True):
         count = unit.scores.numel()
-        chosen.append(lowest(unit.scores, count - _width(count, (1 - target) * count, round_to)))
+        chosen.append(lowest(unit.scores, count - widths.nearest(count, (1 - target) * count)))
     return chosen
 
 
-def across(units: Sequence[Unit], targets: Sequence[float], round_to: int | None = None) -> list[Tensor]:
+def across(units: Sequence[Unit], targets: Sequence[float], widths: Widths | None = None) -> list[Tensor]:
     """Choose among all units at once, to the sparsity that ``targets`` make together; else as ``local``."""
     lengths = [unit.scores.numel() for unit in units]
     target = sum(target * unit.weights for unit, target in zip(units, targets, strict=True))
     scores = torch.cat([unit.scores for unit in units])
-    if round_to is None:
+    if widths is None:
         same = {unit.sizes for unit in units if isinstance(unit.sizes, int)}
         sizes: Tensor | int
         if len(same) == 1 and all(isinstance(unit.sizes, int) for unit in units):
@@ -222,9 +243,9 @@ def across(units: Sequence[Unit], targets: Sequence[float], round_to: int | None
     owner = torch.repeat_interleave(torch.tensor(lengths)).to(scores.device)
     ranked = owner[scores.argsort(stable=True)].cpu()
 
-    def widths(prefix: int) -> list[int]:
+    def left(prefix: int) -> list[int]:
         gone = torch.bincount(ranked[:prefix], minlength=len(units)).tolist()
-        return [_width(n, n - lost, round_to) for n, lost in zip(lengths, gone, strict=True)]
+        return [widths.nearest(n, n - lost) for n, lost in zip(lengths, gone, strict=True)]
 
     def removed(kept: Sequence[int]) -> float:
         shares = (1 - width / n for width, n in zip(kept, lengths, strict=True))
@@ -234,25 +255,25 @@ def across(units: Sequence[Unit], targets: Sequence[float], round_to: int | None
     low, high = 0, len(ranked)
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if removed(widths(middle)) >= target else (middle + 1, high)
-    enough, less = widths(low), widths(max(low - 1, 0))
-    kept = min(enough, less, key=lambda widths: abs(removed(widths) - target))
+        low, high = (low, middle) if removed(left(middle)) >= target else (middle + 1, high)
+    enough, less = left(low), left(max(low - 1, 0))
+    kept = min(enough, less, key=lambda kept: abs(removed(kept) - target))
     return [lowest(unit.scores, n - width) for unit, n, width in zip(units, lengths, kept, strict=True)]
 
 
-Choose = Callable[[Sequence[Unit], Sequence[float], "int | None"], list[Tensor]]
+Choose = Callable[[Sequence[Unit], Sequence[float], "Widths | None"], list[Tensor]]
 
 SCOPES: dict[str, Choose] = {"local": local, "global": across}
 """Name → what chooses the blocks that go."""
 
 
-def reachable(units: Sequence[Unit], round_to: int | None = None) -> float:
+def reachable(units: Sequence[Unit], widths: Widths | None = None) -> float:
     """The highest sparsity that can be had from ``units``."""
-    if round_to is None:
+    if widths is None:
         gone = float(sum(unit.reach for unit in units))
     else:
         gone = sum(
-            unit.weights * (1 - _width(len(unit.scores), 0, round_to) / len(unit.scores)) for unit in units
+            unit.weights * (1 - widths.nearest(len(unit.scores), 0) / len(unit.scores)) for unit in units
         )
     return gone / sum(unit.weights for unit in units)
 
@@ -269,3 +290,13 @@ def multiple(round_to: int | str | None, device: torch.device) -> int | None:
     if round_to is not None and (not isinstance(round_to, int) or round_to < 1):
         raise SparsightError(f"round_to is a whole number from 1, 'auto' or None, but is {round_to!r}.")
     return round_to
+
+
+def widths(round_to: int | str | None, device: torch.device) -> Widths | None:
+    """The widths that layers may be left with; ``"auto"`` also halves, so that narrow layers can lose some.
+
+    Raises:
+        SparsightError: see ``multiple``.
+    """
+    found = multiple(round_to, device)
+    return None if found is None else Widths(found, halves=round_to == "auto")

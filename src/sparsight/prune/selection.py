@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import pairwise
 from numbers import Real
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -20,7 +22,18 @@ Layers = str | Sequence[str] | Callable[[str, nn.Module], bool]
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The module inside DDP, data parallel, ``torch.compile`` or averaged-model wrappers."""
+    """The module inside DDP, data parallel, ``torch.compile`` or averaged-model wrappers.
+
+    Raises:
+        SparsightError: it is no module, or TorchScript, whose layers are no modules of Python's.
+    """
+    if not isinstance(model, nn.Module):
+        raise SparsightError(f"the model must be a torch.nn.Module, but is of type {type(model).__name__}.")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise SparsightError(
+            "the model is TorchScript, whose layers cannot be changed: give the module that it was made of, "
+            "and script the result."
+        )
     wrappers = (nn.parallel.DistributedDataParallel, nn.DataParallel, AveragedModel)
     while True:
         inner = model.module if isinstance(model, wrappers) else getattr(model, "_orig_mod", None)
@@ -76,11 +89,22 @@ def _usual(names: list[str], granularity: Granularity) -> list[str]:
 
 
 def _named(layers: Layers, known: Mapping[str, nn.Module]) -> list[str]:
-    if callable(layers):
+    if callable(layers) and not isinstance(layers, (type, nn.Module)):
         return [name for name, module in known.items() if layers(name, module)]
-    patterns = [layers] if isinstance(layers, str) else list(layers)
+    given: Any = layers  # whatever its type says
+    patterns: list[Any] = (
+        [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    )
+    for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise SparsightError(
+                "layers are names or patterns, as ['features.*', '!head'], or a function of a name and a "
+                f"module, but there is one of type {type(pattern).__name__}."
+            )
     wanted = [pattern for pattern in patterns if not pattern.startswith("!")]
-    taken = {name for pattern in wanted or ["*"] for name in _matching(pattern, known)}
+    if patterns and not wanted:  # All but some.
+        wanted = ["*"]
+    taken = {name for pattern in wanted for name in _matching(pattern, known)}
     for pattern in patterns:
         if pattern.startswith("!"):
             taken -= set(_matching(pattern[1:], known))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,10 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from torch.utils.hooks import RemovableHandle
 
 from sparsight.errors import SparsightError
+from sparsight.prune import criteria, schedules
 from sparsight.prune import granularity as granularities
-from sparsight.prune import schedules
 from sparsight.prune import scope as scopes
-from sparsight.prune.criteria import CRITERIA, GATHERERS, PREPARED, Batches, Criterion, Loss
+from sparsight.prune.criteria import GATHERERS, PREPARED, Batches, Criterion, Loss, Score
 from sparsight.prune.criteria.criterion import arguments, moved
 from sparsight.prune.finite import first_not_finite
 from sparsight.prune.granularity import Granularity
@@ -27,6 +28,7 @@ from sparsight.prune.layer import LayerState, new_state
 from sparsight.prune.selection import Layers, checked_sparsity, chosen_layers, coupled_units, unwrapped
 from sparsight.prune.sparsity import LayerSparsity, SparsityReport
 from sparsight.prune.variety import VARIETY
+from sparsight.prune.watching import KINDS, Watcher
 from sparsight.registry import lookup
 
 
@@ -52,7 +54,8 @@ class Sparsifier:
         sparsity: fraction of the weights of the chosen layers to remove, in [0, 1); or one for each layer, by
             name or pattern (local scope only).
         schedule: a name in ``schedules.SCHEDULES``, with parameters if wanted, or a function of progress.
-        criterion: a name in ``criteria.CRITERIA``, or a ``Criterion``.
+        criterion: a name in ``criteria.CRITERIA``, a function from a layer's state to a score for each of its
+            weights (the higher, the more it is kept), or a ``Criterion``.
         granularity: a name in ``granularity.GRANULARITIES``, ``"block(n, m)"`` or ``"n:m"``.
         scope: ``"local"``: every layer to the sparsity; ``"global"``: all layers together.
         variety: a name in ``variety.VARIETY``, for whole filters: the criterion decides between filters that
@@ -68,7 +71,7 @@ class Sparsifier:
             weights, otherwise ``"mean"``.
         aggregation: a name in ``scope.AGGREGATIONS``: a block's score from those of its weights.
         round_to: widths (kept filters, or input channels) are multiples of this; ``"auto"``: what the
-            model's device likes.
+            model's device likes, and below that powers of two. None: as the sparsity has it.
         coupled: names of layers that lose the same channels, as the layers summed by a residual connection
             (``shrinking.coupling`` finds them, and the layers that make the network's outputs); by default a
             depthwise convolution goes with the layer before it.
@@ -88,7 +91,7 @@ class Sparsifier:
         sparsity: float | Mapping[str, float],
         *,
         schedule: str | schedules.Schedule[[]] = "one_cycle",
-        criterion: str | Criterion = "l1",
+        criterion: str | Score | Criterion = "l1",
         granularity: str | Granularity = "weight",
         scope: str = "local",
         variety: str | None = None,
@@ -107,9 +110,7 @@ class Sparsifier:
         self._model = unwrapped(model)
         self._granularity = granularities.parse(granularity)
         self._schedule = schedules.parse(schedule)
-        self._criterion = (
-            criterion if isinstance(criterion, Criterion) else lookup("criterion", criterion, CRITERIA)
-        )
+        self._criterion = criteria.parse(criterion)
         self._choose = lookup("scope", scope, scopes.SCOPES)
         self._variety = None if variety is None else lookup("variety", variety, VARIETY)
         self._aggregation = aggregation
@@ -128,7 +129,7 @@ class Sparsifier:
             for state in self._states
         ]
         self._units = coupled_units(self._model, self._granularity, list(chosen), self._blocks, coupled)
-        self._round_to = scopes.multiple(round_to, self._states[0].weight.device)
+        self._widths = scopes.widths(round_to, self._states[0].weight.device)
         self._check_settings()
         self._settings: dict[str, Any] = {
             "sparsity": self._final,
@@ -141,7 +142,7 @@ class Sparsifier:
             "end": end,
             "normalise": self._normalise,
             "aggregation": aggregation,
-            "round_to": self._round_to,
+            "round_to": None if self._widths is None else str(self._widths),
             "total_steps": total_steps,
             "every": every,
         }
@@ -182,15 +183,15 @@ class Sparsifier:
             if self._calls >= self._total:
                 raise SparsightError(f"step() was called more often than total_steps={self._total} says.")
             progress = (self._calls + 1) / self._total
-        if not 0 <= progress <= 1:
-            raise SparsightError(f"progress must be within [0, 1], but is {progress}.")
+        if not isinstance(progress, Real) or not 0 <= progress <= 1:
+            raise SparsightError(f"progress must be a number within [0, 1], but is {progress!r}.")
         self._calls += 1
         if not self._held:
             self._hold()
         self._held = False
         begin, end = self._window
         inside = min((progress - begin) / (end - begin), 1.0)
-        fraction = float(self._schedule(inside)) if inside >= 0 else 0.0
+        fraction = schedules.fraction(self._schedule, inside) if inside >= 0 else 0.0
         self._asked = [fraction * final for final in self._final]
         due = self._calls % self._every == 0 or progress >= end
         # Nothing changes while the target moves by less than a block.
@@ -245,7 +246,7 @@ class Sparsifier:
             alone = state.mask.flatten() if blocks.keep else blocks.gather(state.mask).any(1)
             zeros = 1 - int(state.mask.sum()) / state.mask.numel()
             rows.append(LayerSparsity(state.name, blocks.shape, len(alone), int(alone.sum()), zeros, target))
-        return SparsityReport(tuple(rows))
+        return SparsityReport(tuple(rows), "" if self._widths is None else str(self._widths))
 
     def state_dict(self) -> dict[str, Any]:
         """All that resuming needs but the model's weights: tensors and plain values, masks as packed bits."""
@@ -326,7 +327,7 @@ class Sparsifier:
         for members, target in zip(self._units, self._of_units(targets), strict=True):
             blocks = [self._blocks[index] for index in members]
             # Where widths are rounded, half a block more may be a whole step of the widths.
-            whole = self._round_to is None and all(cut.uniform and cut.keep is None for cut in blocks)
+            whole = self._widths is None and all(cut.uniform and cut.keep is None for cut in blocks)
             sizes.append(sum(math.prod(cut.tile) for cut in blocks) if whole else 1)
             wanted.append(target * sum(math.prod(cut.shape) for cut in blocks))
         if self._choose is scopes.across:
@@ -349,7 +350,7 @@ class Sparsifier:
         if self._criterion.every_time:
             self._prepare()
         units = [self._unit(members) for members in self._units]
-        gone = self._choose(units, self._of_units(self._asked), self._round_to)
+        gone = self._choose(units, self._of_units(self._asked), self._widths)
         for members, unit, lost in zip(self._units, units, gone, strict=True):
             kept = ~lost
             if self._variety is not None:
@@ -367,7 +368,7 @@ class Sparsifier:
         scores = []
         for index in members:
             state, blocks = self._states[index], self._blocks[index]
-            score = self._criterion.score(state).expand(state.mask.shape)
+            score = self._score(state)
             scores.append(
                 scopes.per_block(score, blocks, self._aggregation, "none" if alone else self._normalise)
             )
@@ -379,34 +380,53 @@ class Sparsifier:
         merged = scores[0] if len(scores) == 1 else torch.stack(scores).mean(0)
         return scopes.protected(merged, [self._blocks[index] for index in members])
 
+    def _score(self, state: LayerState) -> Tensor:
+        """A score for each weight, if the criterion gives one: it may be anybody's function."""
+        score: Any = self._criterion.score(state)
+        try:
+            spread: Tensor = score.expand(state.mask.shape)
+        except (AttributeError, RuntimeError):
+            given = type(score).__name__ if not isinstance(score, Tensor) else f"{tuple(score.shape)}"
+            raise SparsightError(
+                f"criterion {self._criterion.name!r} must give a tensor shaped like the weight of layer "
+                f"{state.name!r}, {tuple(state.mask.shape)}, not {given}."
+            ) from None
+        return spread
+
     # Holding.
 
     def _take(self) -> None:
-        """Keep the masks ready to multiply with, laid out in memory as the weights are, and do so."""
+        """Keep the masks ready to apply, laid out in memory as the weights are, and do so."""
         self._partial = []
         for state in self._states:
             mask = _compact(state.mask)
             if bool(mask.all()):
                 continue
-            whole = mask.shape == state.mask.shape
-            factor = torch.empty_like(state.weight).copy_(mask) if whole else mask.to(state.weight.dtype)
-            self._partial.append((state.module, factor))
+            bits = _BITS[state.weight.element_size()]
+            if mask.shape == state.mask.shape:
+                keep = torch.empty_like(state.weight, dtype=bits).copy_(mask).neg_()
+            else:
+                keep = mask.to(bits).neg_()
+            self._partial.append((state.module, keep))
         self._hold()
 
-    @torch.no_grad()
     def _hold(self) -> None:
-        weights: list[Tensor] = [module.get_parameter("weight") for module, _ in self._partial]
-        factors = [factor for _, factor in self._partial]
+        """Set masked weights to zero: a bitwise product with all ones where they stay.
+
+        As fast as a product of numbers, and what goes is +0 whatever it was, where that would give −0 for
+        what was negative (which does not compress) and NaN for what was infinite.
+        """
+        weights = [module.get_parameter("weight").detach() for module, _ in self._partial]
         if any(
-            weight.device != factor.device or weight.dtype != factor.dtype
-            for weight, factor in zip(weights, factors, strict=True)
+            weight.device != keep.device or weight.element_size() != keep.element_size()
+            for weight, (_, keep) in zip(weights, self._partial, strict=True)
         ):  # The model was moved.
             for state in self._states:
                 state.mask = state.mask.to(state.weight.device)
             self._take()
-        elif weights:
-            # Three times as fast as filling in zeros by a mask of booleans.
-            torch._foreach_mul_(weights, factors)
+            return
+        for weight, (_, keep) in zip(weights, self._partial, strict=True):
+            weight.view(keep.dtype).bitwise_and_(keep)
 
     def _before(self, optimizer: Optimizer) -> None:
         if self._gatherers and self._calibration is None and self._steps(optimizer):
@@ -444,24 +464,14 @@ class Sparsifier:
                 total = state.gathered[name] if name in state.gathered else gatherer.start(state)
                 state.gathered[name] = gatherer.update(total, state, value)
 
-    def _watch(self) -> list[RemovableHandle]:
-        """Gather what passes through the layers from now on."""
-        me = weakref.ref(self)
-
-        def watching(state: LayerState, kind: str) -> Callable[[nn.Module, Any, Any], None]:
-            def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-                alive = me()
-                # Evaluations during training are none of the criterion's business.
-                if alive is not None and (module.training or alive._calibration is not None):
-                    alive._gather(kind, state, (inputs[0] if kind == "input" else output).detach())
-
-            return hook
-
-        kinds = {gatherer.kind for gatherer in self._gatherers.values()} - {"gradient"}
+    def _watch(self, *, always: bool = False) -> list[RemovableHandle]:
+        """Gather what passes through the layers from now on: in training, or ``always``."""
+        kinds = {gatherer.kind for gatherer in self._gatherers.values()}
         return [
-            state.module.register_forward_hook(watching(state, kind))
+            state.module.register_forward_hook(Watcher(self, Sparsifier._gather, state, kind, always=always))
             for state in self._states
-            for kind in sorted(kinds)
+            for kind in KINDS
+            if kind in kinds
         ]
 
     def _calibrate(self, batches: Batches) -> None:
@@ -470,7 +480,7 @@ class Sparsifier:
         if backward and self._loss is None:
             raise SparsightError(f"criterion {self._criterion.name!r} needs gradients: give loss= as well.")
         weights = [state.module.get_parameter("weight") for state in self._states]
-        handles = self._watch()
+        handles = self._watch(always=True)
         try:
             with _evaluating(self._model), torch.set_grad_enabled(backward):
                 for inputs, targets in batches:
@@ -505,17 +515,22 @@ class Sparsifier:
     def _check_settings(self) -> None:
         start, end = self._window
         name, removes = self._granularity.name, self._granularity.removes
-        if not 0 <= start < end <= 1:
+        if not (isinstance(start, Real) and isinstance(end, Real) and 0 <= start < end <= 1):
             raise SparsightError(
-                f"the schedule runs within 0 <= start < end <= 1, not from {start} to {end}."
+                f"the schedule runs within 0 <= start < end <= 1, not from {start!r} to {end!r}."
             )
-        if self._every < 1 or (self._total is not None and self._total < 1):
-            raise SparsightError("total_steps and every are whole numbers from 1.")
+        for t in (0.0, 0.5, 1.0):  # What cannot be is said here, not in the middle of training.
+            schedules.fraction(self._schedule, t)
+        for setting, value in (("total_steps", self._total), ("every", self._every)):
+            if value is not None and (not isinstance(value, Integral) or value < 1):
+                raise SparsightError(
+                    f"total_steps and every are whole numbers from 1, but {setting} is {value!r}."
+                )
         if self._variety is not None and removes != "outputs":
             raise SparsightError(
                 f"variety compares filters, and granularity {name!r} has none: use 'filter'."
             )
-        if self._round_to is not None and removes is None:
+        if self._widths is not None and removes is None:
             raise SparsightError(
                 f"round_to is about widths, which granularity {name!r} leaves alone: use it with 'filter' or "
                 "'input_channel'."
@@ -546,14 +561,16 @@ class Sparsifier:
                 scopes.protected(scopes.no_scores(blocks[0]), blocks)
                 for blocks in ([self._blocks[index] for index in members] for members in self._units)
             ]
-            most = min(most, scopes.reachable(units, self._round_to))
+            most = min(most, scopes.reachable(units, self._widths))
             largest = max(sum(math.prod(self._blocks[i].tile) for i in members) for members in self._units)
             # What is less than a block away is met.
             slack = max(slack, largest / sum(unit.weights for unit in units)) if most < 1 else slack
         if max(targets) > most + slack:
+            rounded = "" if self._widths is None else f" and widths of {self._widths} (round_to)"
+            finer = "cut finer" if self._widths is None else "round to less"
             raise SparsightError(
-                f"sparsity {max(targets):g} cannot be met: with what must stay in every layer, granularity "
-                f"{name!r} reaches {most:.2%} at most; ask for less or cut finer."
+                f"sparsity {max(targets):g} cannot be met: with what must stay in every layer{rounded}, "
+                f"granularity {name!r} reaches {most:.2%} at most; ask for less or {finer}."
             )
 
 
@@ -572,6 +589,10 @@ def _loaded(
     )
     gathered = {name: value.to(device, copy=True) for name, value in saved["gathered"].items()}
     return torch.from_numpy(bits).view(state.mask.shape).to(device), initial, previous, gathered
+
+
+_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""Bytes of a number → integers of that size."""
 
 
 def _compact(mask: Tensor) -> Tensor:

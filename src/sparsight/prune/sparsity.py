@@ -29,9 +29,15 @@ class LayerSparsity:
 
 @dataclass(frozen=True)
 class SparsityReport:
-    """How sparse the sparsified layers are, in the model's order."""
+    """How sparse the sparsified layers are, in the model's order.
+
+    Attributes:
+        rows: a layer each.
+        widths: what is left of each layer is one of these, in words; empty where any number may be left.
+    """
 
     rows: tuple[LayerSparsity, ...]
+    widths: str = ""
 
     @property
     def sparsity(self) -> float:
@@ -42,6 +48,20 @@ class SparsityReport:
     def target(self) -> float:
         """What the schedule asks of all of them together, now."""
         return self._overall([row.target for row in self.rows])
+
+    @property
+    def shortfall(self) -> str:
+        """What was asked and what was reached, in a sentence without its full stop; empty where they agree.
+
+        They do where they differ by no more than one block, or not in whole per cent.
+        """
+        block = max(math.prod(row.shape) / row.blocks for row in self.rows)
+        apart = abs(self.sparsity - self.target)
+        asked, reached = f"{self.target:.0%}", f"{self.sparsity:.0%}"
+        if asked == reached or apart * sum(math.prod(row.shape) for row in self.rows) <= block:
+            return ""
+        reason = f": widths stay {self.widths} (round_to)" if self.widths else ""
+        return f"asked {asked}, reached {reached}{reason}"
 
     def _overall(self, fractions: list[float]) -> float:
         weights = [math.prod(row.shape) for row in self.rows]
@@ -55,4 +75,5 @@ class SparsityReport:
             f" {row.sparsity:7.2%} (target {row.target:.2%})"
             for row in self.rows
         ]
-        return "\n".join([*lines, f"{'all':{wide}}  {self.sparsity:.2%} (target {self.target:.2%})"])
+        lines.append(f"{'all':{wide}}  {self.sparsity:.2%} (target {self.target:.2%})")
+        return "\n".join([*lines, self.shortfall] if self.shortfall else lines)

@@ -217,7 +217,7 @@ def run(options: RunOptions, watch: Watch | None = None) -> RunResult | None:
         return None
     if watch is not None:
         watch("shrinking, exporting and measuring", 0, 0, None)
-    layers = () if sparsifier is None else sparsifier.report().rows
+    reached = None if sparsifier is None else sparsifier.report()
     if sparsifier is not None:
         sparsifier.remove()
     model = model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
@@ -237,7 +237,8 @@ def run(options: RunOptions, watch: Watch | None = None) -> RunResult | None:
         dense_history=tuple(dense_history),
         start_accuracy=start_accuracy,
         accuracy=accuracy,
-        layers=tuple(layers),
+        layers=() if reached is None else reached.rows,
+        shortfall="" if reached is None else reached.shortfall,
         filters=tuple(layer_filters(model)),
         removed=shrunk.removed,
         kept=shrunk.kept,
@@ -256,6 +257,8 @@ def _check(options: RunOptions) -> None:
         raise SparsightError(f"the sparsity cannot be {options.sparsity}: give a share from 0 up to, not, 1.")
     if options.batch < 2:
         raise SparsightError(f"a batch cannot have {options.batch} images: give at least 2.")
+    if not 0 <= options.seed < 2**32:
+        raise SparsightError(f"the seed cannot be {options.seed}: give a whole number from 0 to 4294967295.")
     if options.images is not None and options.images < 2:
         raise SparsightError(f"training cannot use {options.images} images: give at least 2.")
     if options.augment != "auto":
@@ -378,6 +381,11 @@ def _cutting(options: RunOptions, found: Coupling | None) -> dict[str, Any]:
         "layers": options.layers,
     }
     if found is not None and options.layers is None:
+        if not found.layers:
+            raise SparsightError(
+                f"no filter of {options.model} can be removed, since all of them make its outputs: use "
+                "granularity weight, or a network with more layers."
+            )
         cutting |= {"layers": found.layers, "coupled": found.coupled}
     return cutting
 

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from sparsight.prune.criteria.batchnorm import scale
 from sparsight.prune.criteria.connections import grasp, snip, synflow
-from sparsight.prune.criteria.criterion import PREPARED, Batches, Criterion, Gatherer, Loss, Prepare, prepared
+from sparsight.prune.criteria.criterion import (
+    PREPARED,
+    Batches,
+    Criterion,
+    Gatherer,
+    Loss,
+    Prepare,
+    Score,
+    prepared,
+)
 from sparsight.prune.criteria.gathering import GATHERERS
 from sparsight.prune.criteria.magnitude import fpgm, l1, l2, magnitude_movement, random, updating_movement
 from sparsight.prune.criteria.training import flap, hrank, movement, obs, taylor, wanda
+from sparsight.registry import lookup
 
 __all__ = [
     "CRITERIA",
@@ -18,6 +28,8 @@ __all__ = [
     "Gatherer",
     "Loss",
     "Prepare",
+    "Score",
+    "parse",
     "random",
 ]
 
@@ -43,3 +55,16 @@ CRITERIA: dict[str, Criterion] = {
     )
 }
 """Name → criterion. A new one is a line here."""
+
+
+def parse(criterion: str | Score | Criterion) -> Criterion:
+    """The criterion called ``criterion``; a function from a layer's state to scores is one, too.
+
+    Raises:
+        SparsightError: no such criterion.
+    """
+    if isinstance(criterion, Criterion):
+        return criterion
+    if callable(criterion):
+        return Criterion(getattr(criterion, "__name__", "function"), criterion)
+    return lookup("criterion", criterion, CRITERIA)

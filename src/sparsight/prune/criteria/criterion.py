@@ -18,6 +18,9 @@ Batches = Iterable[tuple[Any, Any]]
 Loss = Callable[[Any, Any], Tensor]
 """``loss(outputs, targets)`` → scalar."""
 
+Score = Callable[[LayerState], Tensor]
+"""``score(state)`` → tensor shaped like the weight; the higher, the more it is kept."""
+
 Prepare = Callable[[nn.Module, Sequence[LayerState], Batches | None, Loss | None], Mapping[str, Tensor]]
 """``prepare(model, states, batches, loss)`` → what the criterion computed for each layer, by its name."""
 
@@ -58,7 +61,7 @@ class Criterion:
     """
 
     name: str
-    score: Callable[[LayerState], Tensor]
+    score: Score
     needs: frozenset[str] = frozenset()
     prepare: Prepare | None = None
     every_time: bool = False
@@ -74,8 +77,9 @@ def needed(state: LayerState, name: str) -> Tensor:
         return state.gathered[name]
     except KeyError:
         raise SparsightError(
-            f"layer {state.name!r} has no {name!r} to score its weights by: run a training step first, "
-            "or give the sparsifier calibration batches."
+            f"layer {state.name!r} has no {name!r} to score its weights by, since the model was not trained "
+            "since the sparsifier was made: run a training step first (forward passes in evaluation mode and "
+            "without gradients do not count), or give the sparsifier calibration batches."
         ) from None
 
 

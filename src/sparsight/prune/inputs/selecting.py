@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from sparsight.errors import SparsightError
 from sparsight.files import replacing, write_bytes
 from sparsight.nets.export import export, named_outputs
-from sparsight.prune.criteria import Criterion
+from sparsight.prune.criteria import Criterion, Score
 from sparsight.prune.criteria.gathering import COVARIANCE_INPUTS
 from sparsight.prune.granularity import Granularity, parse
 from sparsight.prune.inputs import tracing
@@ -95,7 +95,7 @@ class InputSelection:
         features: Features = "auto",
         input_shape: Shape | None = None,
         schedule: str | Schedule[[]] = "one_cycle",
-        criterion: str | Criterion | None = None,
+        criterion: str | Score | Criterion | None = None,
         granularity: str | Granularity = "input_channel",
         total_steps: int | None = None,
     ) -> None:
@@ -195,7 +195,8 @@ class InputSelection:
     def finish(self) -> Selection:
         """Remove what was zeroed; the trained model keeps its masks, without any hook.
 
-        Where training ended before progress 1, the last of the sparsity is imposed now, untrained.
+        Where training ended before progress 1, the last of the sparsity is imposed now, untrained. The
+        smaller network is in evaluation mode.
 
         Raises:
             SparsightError: ``step`` was never called, weights are not finite, or the smaller network could
@@ -218,7 +219,7 @@ class InputSelection:
         if put_back is not None:
             model = nn.Sequential(OrderedDict([("put_back", put_back), (_NETWORK, model)]))
         model.input_shape = selector.output_shape  # type: ignore[assignment]
-        selection = Selection(model, selector, strength, inputs, others, shrunk)
+        selection = Selection(model.eval(), selector, strength, inputs, others, shrunk)
         self._check(selection)
         return selection
 
@@ -397,7 +398,8 @@ def select_inputs(
 
     Args:
         model: see ``InputSelection``.
-        train: trains what it is given, in place, and calls ``step`` after every optimiser step.
+        train: trains what it is given, in training mode and in place, and calls ``step`` after every
+            optimiser step.
         sparsity: see ``InputSelection``, as all other arguments.
         input_sparsity: see there.
         features: see there.
@@ -409,6 +411,7 @@ def select_inputs(
     selecting = InputSelection(
         model, sparsity=sparsity, input_sparsity=input_sparsity, features=features, **options
     )
+    selecting.model.train()
     train(selecting.model, selecting.step)
     return selecting.finish()
 
