@@ -287,7 +287,7 @@ def test_options_may_stand_behind_a_path(tmp_path: Path) -> None:
     folder.mkdir()
     np.save(folder / "one.npy", np.ones((4, 5)))
     assert predict(saliency.build(f"maps:{folder}(resize=True)"), IMAGE, "one").map.shape == (48, 64)
-    with pytest.raises(SparsightError, match=r"option of the saliency model .* called 'rezise': did you mean"):
+    with pytest.raises(SparsightError, match=r"option of the saliency model .* called 'rezise'"):
         saliency.build(f"maps:{folder}(rezise=True)")
     with pytest.raises(SparsightError, match="options without names"):
         saliency.build(f"maps:{folder}(True)")

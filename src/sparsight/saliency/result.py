@@ -45,10 +45,10 @@ class SaliencyResult:
         processing: what was done to the map after the model's own steps, in order, one phrase each; empty
             when nothing was.
         image: the picture that the map is of, H×W×3 uint8 RGB, not a copy; None if the model does not say.
-        top: what is drawn white: 1, but for maps from elsewhere (``onnx:``, ``maps:``), which keep their
-            values, their maximum.
         strongest: ``strongest(x, y, count)`` gives the channels that add most to the map at a pixel, most
             first; it runs the network again. None if a model has no channels.
+        top: what is drawn white: 1, but for maps from elsewhere (``onnx:``, ``maps:``), which keep their
+            values, their maximum.
     """
 
     map: Map
@@ -59,8 +59,8 @@ class SaliencyResult:
     layer_levels: Mapping[str, str] = field(default_factory=dict)
     processing: tuple[str, ...] = ()
     image: NDArray[np.uint8] | None = None
-    top: float = 1.0
     strongest: Callable[[int, int, int], list[Channel]] | None = None
+    top: float = 1.0
 
     def enlarged_levels(self) -> dict[str, Map]:
         """The levels at the image's size, to be looked at."""
