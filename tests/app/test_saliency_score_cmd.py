@@ -86,6 +86,10 @@ def test_options_in_the_names_of_models(folder: Path) -> None:
     table = pd.read_parquet(folder.parent / "out" / "scores.parquet")
     assert set(table["model"]) == {"center_bias(sigma=0.1)", "center_bias(sigma=0.4)"}
     assert split_names("a, b(c=1, d=2),maps:x") == ["a", "b(c=1, d=2)", "maps:x"]
+    assert split_names("onnx:n(range=byte,mean=(1,2),std=3),uniform") == [
+        "onnx:n(range=byte,mean=(1,2),std=3)",
+        "uniform",
+    ]
 
 
 class Page(HTMLParser):
@@ -132,6 +136,33 @@ def test_a_damaged_image_is_told_and_with_strict_it_fails(folder: Path) -> None:
     assert again.exit_code == 1
     assert "left out" in again.stderr
     assert "3.jpg" in (folder.parent / "out" / "report.html").read_text("utf-8")
+
+
+def test_damaged_fixations_of_one_image_are_told_and_with_strict_it_fails(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    spots = np.zeros((48, 64), np.uint8)
+    spots[::16, ::16] = 255
+    for name in "abc":
+        image = rng.integers(0, 256, (48, 64, 3), np.uint8)
+        media.write_image(tmp_path / "mit" / "ALLSTIMULI" / f"{name}.jpeg", image)
+        media.write_image(tmp_path / "mit" / "ALLFIXATIONMAPS" / f"{name}_fixPts.jpg", spots)
+    (tmp_path / "mit" / "ALLFIXATIONMAPS" / "b_fixPts.jpg").write_bytes(b"no picture")
+    command = ["score", "--dataset", "mit1003", "--root", str(tmp_path / "mit"), "--models", "uniform"]
+    command += ["--metrics", "nss", "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(saliency_app, command, catch_exceptions=False)
+    assert result.exit_code == 0 and re.search(r"left out: .*b_fixPts\.jpg", result.stderr)
+    assert set(pd.read_parquet(tmp_path / "out" / "scores.parquet")["image"]) == {"a", "c"}
+    assert CliRunner().invoke(saliency_app, [*command, "--strict"]).exit_code == 1
+
+
+def test_what_predict_wrote_can_be_scored(folder: Path) -> None:
+    maps = str(folder.parent / "maps")
+    command = ["predict", str(folder / "images"), "--model", "center_bias", "--out", maps]
+    assert CliRunner().invoke(saliency_app, command, catch_exceptions=False).exit_code == 0
+    result = run(folder, models=f"center_bias,maps:{maps}(resize=True)", metrics="nss")
+    assert result.exit_code == 0
+    table = pd.read_parquet(folder.parent / "out" / "scores.parquet").set_index("model")["nss"]
+    assert table[f"maps:{maps}(resize=True)"].to_numpy() == pytest.approx(table["center_bias"], abs=0.02)
 
 
 def test_many_left_out_are_counted(folder: Path) -> None:

@@ -172,6 +172,23 @@ def test_a_damaged_image_is_left_out(data: Dataset, cut: int) -> None:
     pd.testing.assert_frame_equal(found.table[names], left[names])
 
 
+def test_an_image_with_damaged_fixations_is_left_out(data: Dataset) -> None:
+    whole = scores(data, "uniform").table
+    assert data.fixations is not None
+    without = data.fixations.keep(data.fixations.image != 1)
+    damaged = dataclasses.replace(data, fixations=without, unread={"b": "b.mat is damaged."})
+    found = scores(damaged, "uniform")
+    assert found.skipped["b"] == "b.mat is damaged."
+    assert set(found.table["image"]) == {"a", "c"}
+    left = whole[whole["image"] != "b"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(found.table[["auc", "nss", "cc"]], left[["auc", "nss", "cc"]])
+    # Also where a metric needs no fixations.
+    mask = data.images[1].parent.parent / "mask.png"
+    media.write_image(mask, np.full((64, 48, 3), 255, np.uint8))
+    both = dataclasses.replace(damaged, masks=(None, mask, None, None))
+    assert "b" in scores(both, "uniform", metrics=["nss", "mae"]).skipped
+
+
 def test_no_image_can_be_read(data: Dataset) -> None:
     for path in data.images:
         path.write_bytes(path.read_bytes()[:2000])
@@ -467,6 +484,16 @@ class TestGoingOn:
         path.write_text(path.read_text() + "a.jpg,2,3\n")
         with pytest.raises(SparsightError, match=r"its files and fixations .*, not "):
             scores(load(f"folder:{tmp_path / 'data'}"), "uniform", out=tmp_path / "out")
+
+    def test_a_run_without_scores_binds_nobody(self, data: Dataset, tmp_path: Path) -> None:
+        out = tmp_path / "out"
+        with pytest.raises(SparsightError, match="there is no folder"):
+            scores(data, f"maps:{tmp_path / 'nowhere'}", out=out)
+        again = scores(data, "uniform", out=out, sigma=7.0, preset="pysaliency", metrics="nss")
+        assert json.loads((out / "settings.json").read_text())["sigma"] == 7.0
+        assert len(again.table) == 6
+        with pytest.raises(SparsightError, match="holds scores made with"):
+            scores(data, "uniform", out=out)
 
     def test_settings_that_cannot_be_read(self, data: Dataset, tmp_path: Path) -> None:
         scores(data, "uniform", out=tmp_path / "out")

@@ -25,7 +25,7 @@ Model = Annotated[
     typer.Option(
         help="What finds the salient places: deeprare, deeprare2019, rare2012, rare2007, aim, gbvs, itti, "
         "signature, spectral_residual, covsal, face, center_bias; maps:FOLDER, onnx:FILE, fused:A+B; options "
-        "in brackets, as 'rare2012(size=320)'.",
+        "in brackets, as 'rare2012(size=320)' or 'onnx:net.onnx(range=byte)'.",
         metavar="NAME",
     ),
 ]

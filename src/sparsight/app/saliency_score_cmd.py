@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
@@ -80,6 +79,8 @@ def score(
       sparsight saliency score --dataset folder:photos --models maps:mine,uniform --metrics nss,cc
 
       sparsight saliency score --dataset osie --root OSIE --models 'deeprare,deeprare(size=320)'
+
+      sparsight saliency score --dataset osie --root OSIE --models 'onnx:net.onnx(range=byte,log=True)'
     """
     from rich.console import Console
 
@@ -129,8 +130,15 @@ def score(
 
 
 def split_names(text: str) -> list[str]:
-    """``"a,b(c=1,d=2)"`` → ``["a", "b(c=1,d=2)"]``: commas within brackets part no names."""
-    return [name.strip() for name in re.split(r",(?![^()]*\))", text) if name.strip()]
+    """``"a,b(c=1,d=(2,3))"`` → ``["a", "b(c=1,d=(2,3))"]``: commas within brackets part no names."""
+    names, depth = [""], 0
+    for letter in text:
+        depth = max(0, depth + {"(": 1, ")": -1}.get(letter, 0))
+        if letter == "," and not depth:
+            names.append("")
+        else:
+            names[-1] += letter
+    return [name.strip() for name in names if name.strip()]
 
 
 @contextlib.contextmanager

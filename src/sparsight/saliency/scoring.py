@@ -74,9 +74,10 @@ def score_dataset(
 ) -> Scored:
     """Score models on the images of a data set, with and without a centre prior.
 
-    Fixations outside their image are dropped and counted; images that cannot be read, or have nothing that
-    one of the metrics needs, are left out and named. A map that a model cannot give, or of another size, is
-    an error: models that are scored on different images cannot be compared.
+    Fixations outside their image are dropped and counted. Images that cannot be read, or whose fixations
+    cannot, or that have nothing that one of the metrics needs, are left out and named. A map that a model
+    cannot give, or of another size, is an error: models that are scored on different images cannot be
+    compared.
 
     Args:
         dataset: what ``datasets.load`` gives.
@@ -107,7 +108,8 @@ def score_dataset(
         raise SparsightError(f"cannot draw with seed={seed}: give a whole number from 0 on.")
     lookup("preset", preset, PRESETS)
     chosen = _chosen_metrics(metrics, dataset)
-    sizes, skipped = _sizes(dataset)
+    sizes, broken = _sizes(dataset)
+    skipped = {**dataset.unread, **broken}
     dataset, outside = _on_image(dataset, sizes)
     skipped |= _nothing_to_score(dataset, skipped, chosen)
     wanted = [index for index in range(len(dataset))[:limit] if dataset.names[index] not in skipped]

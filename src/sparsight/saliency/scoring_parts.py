@@ -39,16 +39,18 @@ def pandas() -> Any:
 def claim(out: Path, settings: Mapping[str, Any]) -> None:
     """Write the settings of a run into its folder, or make sure that they are those of the run before.
 
+    A run before that left no scores binds nobody.
+
     Raises:
         SparsightError: they are not; the sentence says which.
     """
     path = out / SETTINGS
     wanted = json.loads(json.dumps(settings))
-    try:
-        before = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
+    if not path.exists() or not any((out / PARTS).glob("*/*.parquet")):
         write_text(path, json.dumps(wanted, indent=2) + "\n")
         return
+    try:
+        before = json.loads(path.read_text("utf-8"))
     except (ValueError, OSError) as error:
         raise SparsightError(f"{path} cannot be read ({error}): choose another --out.") from None
     changed = [key for key in wanted if not isinstance(before, dict) or before.get(key) != wanted[key]]

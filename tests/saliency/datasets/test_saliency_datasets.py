@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -250,6 +251,43 @@ def test_a_picture_that_is_none(tmp_path: Path) -> None:
     for read in (dataset.size, dataset.image):
         with pytest.raises(SparsightError, match=r"a\.jpg"):
             read(0)
+
+
+SPOTS = np.array([[4.0, 4], [20, 4], [36, 4]])
+
+
+def gaze_files(name: str, root: Path) -> list[Path]:
+    """Three images in the layout of a data set that has a file of fixations for each; those files."""
+    if name == "mit1003":
+        make.mit1003(root, {"i1": SPOTS, "i2": SPOTS + 2, "i3": SPOTS + 1})
+        return sorted(root.glob("ALLFIXATIONMAPS/*_fixPts.jpg"))
+    if name == "cat2000":
+        make.cat2000(root, {"Action/001": A, "Action/002": B, "Art/001": C})
+        return sorted(root.glob("trainSet/FIXATIONLOCS/*/*.mat"))
+    if name == "salicon":
+        make.salicon(root, "val", {"1": [A, B], "2": [C], "3": [A]})
+        return sorted(root.glob("fixations/val/*.mat"))
+    make.dut_omron(root, {"im1": (A, SUBJECTS), "im2": (B, SUBJECTS[2:]), "im3": (A, SUBJECTS)})
+    return sorted(root.glob("DUT-OMRON-eye-fixations/mat/*.mat"))
+
+
+@pytest.mark.parametrize("name", ["mit1003", "cat2000", "salicon", "dut_omron"])
+def test_a_damaged_file_of_fixations_costs_its_image_only(tmp_path: Path, name: str) -> None:
+    files = gaze_files(name, tmp_path)
+    whole = load(name, tmp_path)
+    assert whole.fixations is not None and not whole.unread
+    for damage in (b"", b"no such file", files[1].read_bytes()[:200]):
+        files[1].write_bytes(damage)
+        found = load(name, tmp_path)
+        assert found.fixations is not None
+        assert list(found.unread) == [whole.names[1]] and files[1].name in found.unread[whole.names[1]]
+        assert found.fixations.counts(3)[1] == 0
+        for image in (0, 2):
+            np.testing.assert_array_equal(found.fixations.xy(image), whole.fixations.xy(image))
+    for path in files:
+        path.write_bytes(b"no such file")
+    with pytest.raises(SparsightError, match=re.escape(files[0].name)):
+        load(name, tmp_path)
 
 
 class TestMatlabFiles:

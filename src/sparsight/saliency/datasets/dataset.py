@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -41,6 +42,8 @@ class Dataset:
         distractors: for each image, the file of the regions of all others, or None.
         sigma: deviation in pixels of the Gaussian that turns fixations into a density, about one degree of
             the visual field, where it is published; else None.
+        unread: image → why, for those whose own file of fixations cannot be read; they have none here, and
+            are left out of scores as images are that cannot be read.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Dataset:
     targets: Paths | None = None
     distractors: Paths | None = None
     sigma: float | None = None
+    unread: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.images)

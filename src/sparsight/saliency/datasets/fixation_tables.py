@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sparsight.errors import SparsightError
 from sparsight.registry import resolve
 from sparsight.saliency.datasets.dataset import Dataset
-from sparsight.saliency.datasets.fixations import gather
+from sparsight.saliency.datasets.fixations import Run, gather, gather_each
 from sparsight.saliency.datasets.listing import (
     all_matching,
     matching,
@@ -70,14 +70,17 @@ def dut_omron(root: Path) -> Dataset:
         )
     if tables is None:
         return Dataset("dut_omron", tuple(files), names, masks=masks)
-    runs = []
-    for image, path in enumerate(all_matching(names, tables, ".mat")):
-        values = read_variable(path, "s")
-        with reading(path):
+    paths = all_matching(names, tables, ".mat")
+
+    def read(image: int) -> list[Run]:
+        values = read_variable(paths[image], "s")
+        with reading(paths[image]):
             x, y, subject = table(values, 3)[:, :3].T
         looked = subject > 0
-        runs.append((image, x[looked], y[looked], np.nan, subject[looked] - 1))
-    return Dataset("dut_omron", tuple(files), names, gather(runs), masks)
+        return [(image, x[looked], y[looked], np.nan, subject[looked] - 1)]
+
+    fixations, unread = gather_each(names, read)
+    return Dataset("dut_omron", tuple(files), names, fixations, masks, unread=unread)
 
 
 def _cells_73(path: Path, name: str) -> list[NDArray[Any]]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sparsight.errors import SparsightError
+
 Floats = NDArray[np.float64]
+
+Run: TypeAlias = tuple[int, ArrayLike, ArrayLike, ArrayLike, ArrayLike]
+"""Fixations on an image: its index, x, y, duration, subject; the last two may be one number for all."""
 
 NOBODY = -1
 """The subject of a fixation whose viewer the data set does not tell."""
@@ -70,8 +76,8 @@ class Fixations:
         return within
 
 
-def gather(runs: Sequence[tuple[int, ArrayLike, ArrayLike, ArrayLike, ArrayLike]]) -> Fixations:
-    """Fixations from runs of (image, x, y, duration, subject); the last two may be one number for a run."""
+def gather(runs: Sequence[Run]) -> Fixations:
+    """Fixations from runs."""
     if not runs:
         none = np.zeros(0)
         return Fixations(none, none, none, none.astype(np.int32), none.astype(np.int64))
@@ -83,6 +89,33 @@ def gather(runs: Sequence[tuple[int, ArrayLike, ArrayLike, ArrayLike, ArrayLike]
     x, y, duration, subject = (np.concatenate(column) for column in zip(*parts, strict=True))
     image = np.repeat(np.array([run[0] for run in runs], np.int64), lengths)
     return in_order(x, y, duration, subject, image)
+
+
+def gather_each(
+    names: Sequence[str], read: Callable[[int], Sequence[Run]]
+) -> tuple[Fixations, dict[str, str]]:
+    """Fixations of images that have a file of them each; one that cannot be read costs that image only.
+
+    Args:
+        names: of the images.
+        read: from the index of an image to its runs, see ``gather``.
+
+    Returns:
+        The fixations, and image → what is wrong with its file, for those that cannot be read.
+
+    Raises:
+        SparsightError: none can be read; the sentence is that of the first.
+    """
+    runs: list[Run] = []
+    unread: dict[str, str] = {}
+    for image, name in enumerate(names):
+        try:
+            runs += read(image)
+        except SparsightError as error:
+            unread[name] = str(error)
+    if unread and len(unread) == len(names):
+        raise SparsightError(next(iter(unread.values())))
+    return gather(runs), unread
 
 
 def in_order(x: Floats, y: Floats, duration: Floats, subject: ArrayLike, image: ArrayLike) -> Fixations:

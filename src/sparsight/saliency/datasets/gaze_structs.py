@@ -8,7 +8,7 @@ import numpy as np
 
 from sparsight.errors import SparsightError
 from sparsight.saliency.datasets.dataset import Dataset
-from sparsight.saliency.datasets.fixations import gather
+from sparsight.saliency.datasets.fixations import Run, gather, gather_each
 from sparsight.saliency.datasets.listing import (
     all_matching,
     names_of,
@@ -61,14 +61,15 @@ def salicon(root: Path) -> Dataset:
     files = pictures(folder)
     names = names_of(files, folder)
     mats = all_matching(names, subfolder(root, f"fixations/{part}"), ".mat")
-    runs = []
-    for image, path in enumerate(mats):
-        gaze = read_variable(path, "gaze")
-        with reading(path):
-            for subject, viewer in enumerate(rows(gaze)):
-                x, y = table(viewer["fixations"], 2)[:, :2].T - 1
-                runs.append((image, x, y, np.nan, subject))
-    return Dataset(f"salicon_{part}", tuple(files), names, gather(runs))
+
+    def read(image: int) -> list[Run]:
+        gaze = read_variable(mats[image], "gaze")
+        with reading(mats[image]):
+            viewers = [table(viewer["fixations"], 2)[:, :2].T - 1 for viewer in rows(gaze)]
+        return [(image, x, y, np.nan, subject) for subject, (x, y) in enumerate(viewers)]
+
+    fixations, unread = gather_each(names, read)
+    return Dataset(f"salicon_{part}", tuple(files), names, fixations, unread=unread)
 
 
 def figrim(root: Path) -> Dataset:

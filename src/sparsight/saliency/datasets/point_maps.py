@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from sparsight.errors import SparsightError
 from sparsight.media import read_image
 from sparsight.saliency.datasets.dataset import Dataset
-from sparsight.saliency.datasets.fixations import NOBODY, Fixations, gather
+from sparsight.saliency.datasets.fixations import NOBODY, Run, gather, gather_each
 from sparsight.saliency.datasets.listing import all_matching, names_of, one_file, pictures, subfolder
 from sparsight.saliency.datasets.matlab import read_variable, reading
 
@@ -30,8 +29,10 @@ def mit1003(root: Path) -> Dataset:
     files = pictures(subfolder(root, "ALLSTIMULI"))
     names = names_of(files, files[0].parent)
     maps = all_matching(names, subfolder(root, "ALLFIXATIONMAPS", "ALLFIXATIONS"), "_fixPts.jpg")
-    fixations = _marked(read_image(path)[..., 0] > _HALF for path in maps)
-    return Dataset("mit1003", tuple(files), names, fixations, sigma=35.0)
+    fixations, unread = gather_each(
+        names, lambda image: [_marked(image, read_image(maps[image])[..., 0] > _HALF)]
+    )
+    return Dataset("mit1003", tuple(files), names, fixations, sigma=35.0, unread=unread)
 
 
 def mit300(root: Path) -> Dataset:
@@ -56,7 +57,10 @@ def cat2000(root: Path) -> Dataset:
     files = pictures(folder, deep=True, leave_out="output")
     names = names_of(files, folder)
     maps = all_matching(names, subfolder(inside, "FIXATIONLOCS"), ".mat")
-    return Dataset("cat2000", tuple(files), names, _marked(read_variable(path, "fixLocs") for path in maps))
+    fixations, unread = gather_each(
+        names, lambda image: [_marked(image, read_variable(maps[image], "fixLocs"))]
+    )
+    return Dataset("cat2000", tuple(files), names, fixations, unread=unread)
 
 
 def toronto(root: Path) -> Dataset:
@@ -77,19 +81,16 @@ def toronto(root: Path) -> Dataset:
             f"{path} holds {len(cells)} maps for {len(files)} images: copy all files of the data set."
         )
     with reading(path):
-        fixations = _marked(np.asarray(cell) for cell in cells)
+        fixations = gather([_marked(image, np.asarray(cell)) for image, cell in enumerate(cells)])
     return Dataset("toronto", tuple(files), names_of(files, files[0].parent), fixations)
 
 
-def _marked(maps: Iterable[NDArray[Any]]) -> Fixations:
+def _marked(image: int, values: NDArray[Any]) -> Run:
     """One fixation for each pixel that is not zero."""
-    runs = []
-    for image, values in enumerate(maps):
-        if values.ndim != 2 or values.dtype.kind not in "biuf":
-            raise SparsightError(
-                f"the map of fixations of image {image + 1} is {values.dtype} {values.shape}, not H×W "
-                "numbers: download it again."
-            )
-        y, x = np.nonzero(values)
-        runs.append((image, x, y, np.nan, NOBODY))
-    return gather(runs)
+    if values.ndim != 2 or values.dtype.kind not in "biuf":
+        raise SparsightError(
+            f"the map of fixations of image {image + 1} is {values.dtype} {values.shape}, not H×W "
+            "numbers: download it again."
+        )
+    y, x = np.nonzero(values)
+    return image, x, y, np.nan, NOBODY
