@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -167,6 +168,29 @@ def test_other_ways_to_prune(pictures: Path, tmp_path: Path, changes: list[str])
     assert (tmp_path / "report.html").is_file()
 
 
+def test_what_was_not_reached_is_said(pictures: Path, tmp_path: Path) -> None:
+    options = ["--epochs", "1", "--sparsity", "0.9", "--model", "convnet(widths=(8, 8))"]
+    arguments = ["run", "--dataset", f"folder:{pictures}", *TRAIN, *PLAIN, *options]
+    said = command(*arguments, "--round-to", "8", "--out", str(tmp_path / "all"))
+    shortfall = "asked 90%, reached 0%: widths stay multiples of 8 (round_to)"
+    assert f"{shortfall}." in said
+    assert json.loads((tmp_path / "all" / "result.json").read_text("utf-8"))["shortfall"] == shortfall
+    assert shortfall[1:] in (tmp_path / "all" / "report.html").read_text("utf-8")
+    said = command(*arguments, "--round-to", "auto", "--out", str(tmp_path / "one"))
+    assert "asked" not in said, "within one filter"
+    kept = json.loads((tmp_path / "one" / "result.json").read_text("utf-8"))["kept"]
+    assert [kept["features.0"], kept["features.4"]] == [1, 1]
+
+
+def test_a_network_all_of_whose_filters_are_its_outputs(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = training.coupling
+    monkeypatch.setattr(training, "coupling", lambda model: dataclasses.replace(found(model), layers=()))
+    with pytest.raises(SparsightError, match="all of them make its outputs"):
+        command("run", "--dataset", f"folder:{pictures}", "--out", str(tmp_path), *TRAIN, *PLAIN)
+
+
 def test_going_on_from_a_saved_model(done: tuple[Path, str], pictures: Path, tmp_path: Path) -> None:
     out, _ = done
     arguments = [
@@ -287,6 +311,8 @@ def test_sensitivity(done: tuple[Path, str], pictures: Path, tmp_path: Path) -> 
         (["--epochs", "0"], "0 epochs"),
         (["--root", "/nowhere"], "there is no folder"),
         (["--size", "4"], "from 8 to"),
+        (["--seed", "-1"], "the seed cannot be -1"),
+        (["--seed", str(2**32)], "the seed cannot be"),
     ],
 )
 def test_bad_options_are_one_sentence(

@@ -226,6 +226,30 @@ def test_resumed_it_selects_the_same() -> None:
         InputSelection(mlp(input_shape=(1, 10, 10)), **settings).load_state_dict({})
 
 
+@pytest.mark.parametrize("criterion", [None, "flap", "wanda"])
+def test_loops_that_do_not_choose_a_mode(criterion: str | None) -> None:
+    """Networks come in evaluation mode; select_inputs puts them into training, loops of one's own may not."""
+
+    def train(model: nn.Module, step: Callable[[float], None]) -> None:
+        modes.append(model.training)
+        optimizer = torch.optim.Adam(model.parameters())
+        for done in range(1, 6):
+            images = torch.randn(8, 1, 10, 10, generator=torch.Generator().manual_seed(done))
+            optimizer.zero_grad()
+            model(images).square().sum().backward()
+            optimizer.step()
+            step(done / 5)
+
+    modes: list[bool] = []
+    settings: dict[str, Any] = {"sparsity": 0.5, "input_sparsity": 0.6, "criterion": criterion}
+    selection = select_inputs(mlp(input_shape=(1, 10, 10)).eval(), train, **settings)
+    selecting = InputSelection(mlp(input_shape=(1, 10, 10)).eval(), **settings)
+    train(selecting.model, selecting.step)
+    assert modes == [True, False]
+    assert not selection.model.training
+    assert selection.kept.sum() == selecting.finish().kept.sum() == 40
+
+
 def test_training_that_stops_early_still_meets_the_target() -> None:
     model = mlp(input_shape=(1, 10, 10))
     selecting = InputSelection(model, sparsity=0.5, input_sparsity=0.6)
