@@ -46,6 +46,22 @@ def test_points_land_where_their_values_are() -> None:
     assert "&lt;two&gt;" in text and "y &amp; z" in text
 
 
+def test_a_legend_stands_above_the_lines() -> None:
+    text = line_chart(
+        [Series(name, [0, 1], [1.0, 1.0]) for name in ("HOTA", "DetA", "AssA")],
+        x_label="x",
+        y_label="y",
+        x_range=(0, 1),
+        y_range=(0, 1),
+    )
+    highest = min(
+        float(point.split(",")[1]) for line in re.findall(r'points="([^"]*)"', text) for point in line.split()
+    )
+    marks = re.findall(r'<rect x="([\d.]+)" y="([\d.]+)" width="14"', text)
+    assert len(marks) == 3 and all(float(y) + 4 < highest for _, y in marks)
+    assert len({x for x, _ in marks}) == 3
+
+
 def test_bars_are_as_long_as_their_share() -> None:
     text = bar_chart([("a" * 80, 0.25, "25%"), ("b", 3.0, "all")], "label")
     ElementTree.fromstring(text)

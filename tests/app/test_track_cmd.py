@@ -154,9 +154,139 @@ def test_bad_evaluations(tmp_path: Path) -> None:
     assert "gt.txt, line 2: the identity 1 stands" in refusal("eval", "--gt", gt, "--pred", good)
     assert "no metric called" in refusal("eval", "--gt", good, "--pred", good, "--metrics", "mota")
     assert "no preset called" in refusal("eval", "--gt", good, "--pred", good, "--preset", "x")
+    assert "no metrics are named" in refusal("eval", "--gt", good, "--pred", good, "--metrics", " ,")
+    for spread in ("inf", "nan"):
+        said = refusal("eval", "--gt", good, "--pred", good, "--preset", "pyppbox4", "--spread", spread)
+        assert f"spread is {spread}, but it must be a number of pixels" in said
     assert "cannot be read" in refusal("eval", "--gt", good, "--pred", tmp_path / "none.txt")
     assert "would be overwritten" in refusal("eval", "--gt", good, "--pred", good, "--json", good)
     assert "is a file" in refusal("eval", "--gt", good, "--pred", good, "--out", good)
+
+
+def test_names_of_sequences_are_never_cut_and_nothing_of_nobody_is_no_figure(tmp_path: Path) -> None:
+    arguments = ("eval", "--gt", tmp_path / "gt", "--pred", tmp_path / "pred")
+    arguments += ("--metrics", "hota,clear,identity,longterm")
+    for name in ("ETH-Sunnyday", "A-Sequence-With-A-Long-Name-0123456789", "x" * 90):
+        rows(tmp_path / "gt" / name / "gt" / "gt.txt", 10, (1, 2))
+        rows(tmp_path / "pred" / f"{name}.txt", 10, (1, 2))
+        result = CliRunner(env={"COLUMNS": "80"}).invoke(track_app, list(map(str, arguments)))
+        assert "…" not in result.output and "..." not in result.output
+        header, *lines = result.output.splitlines()
+        assert {"HOTA", "MOTA", "IDF1", "LT_Acc"} <= set(header.split())
+        if len(name) < 40:
+            assert name in result.output
+            assert lines[0].split()[-1] == "-" and "100.00" in lines[0]
+        else:
+            assert sum(line.count("x") for line in lines) == len(name)
+
+
+def test_seconds_away_go_by_the_sequence(tmp_path: Path) -> None:
+    """Away for 20 frames: 2 s at 10 frames/s, in one sequence; 1 s at 20, in the other."""
+    for name, rate in (("a", 10), ("b", 20)):
+        place = tmp_path / "gt" / name
+        gone = [frame for frame in range(1, 60) if not 20 <= frame < 40]
+        for path in (place / "gt" / "gt.txt", tmp_path / "pred" / f"{name}.txt"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("".join(f"{frame},1,100,100,20,40,1,-1,-1,-1\n" for frame in gone))
+        (place / "seqinfo.ini").write_text(
+            f"[Sequence]\nname={name}\nframeRate={rate}\nseqLength=60\nimWidth=200\nimHeight=200\n"
+        )
+    arguments = ("eval", "--gt", tmp_path / "gt", "--pred", tmp_path / "pred", "--metrics", "longterm")
+    for more, dots in (((), [3, 2, 3]), (("--fps", "4"), [4, 4, 4])):
+        run(*arguments, *more, "--out", tmp_path / "out")
+        page = (tmp_path / "out" / "evaluation.html").read_text()
+        # A dot for each of 0, 1, 2 and 5 seconds that somebody was away for, of a, b, and both together.
+        assert [part.count("<circle") for part in page.split("<h2>")[1:]] == dots
+        assert page.count("<h3>Identity kept by people who returned</h3>") == 3
+    assert "--fps is 0, but" in refusal(*arguments, "--fps", "0", "--out", tmp_path / "out")
+    assert "--fps is nan, but" in refusal(*arguments, "--fps", "nan")
+
+
+def test_charts_have_titles(tmp_path: Path) -> None:
+    gt = rows(tmp_path / "gt.txt", 10, (1, 2))
+    run("eval", "--gt", gt, "--pred", gt, "--out", tmp_path / "out")
+    page = (tmp_path / "out" / "evaluation.html").read_text()
+    for title in ("HOTA over the thresholds", "CLEAR and identity metrics"):
+        assert f"<h3>{title}</h3>" in page
+
+
+def test_names_for_the_numbers_of_watch(tmp_path: Path) -> None:
+    tracks, who = tmp_path / "tracks.txt", tmp_path / "identities.json"
+    tracks.write_text("".join(f"3,{who},10,20,30,40,1,-1,-1,-1\n" for who in (4, 5, 1_000_002)))
+    who.write_text(json.dumps({"identities": [{"id": 4, "name": "Ann"}, {"id": 5, "name": None}]}))
+    target = tmp_path / "named.txt"
+    run("convert", tracks, target, "--to", "pyppbox", "--names", who)
+    assert [line.split("\t")[::2][:2] for line in target.read_text().splitlines()] == [
+        ["2", "Ann"],
+        ["2", "5"],
+        ["2", "Unknown"],
+    ]
+    for text, said in (("[]", "is no list of identities"), ("{", "is no list of identities")):
+        who.write_text(text)
+        assert said in refusal("convert", tracks, target, "--to", "pyppbox", "--names", who)
+    assert "cannot be read" in refusal("convert", tracks, target, "--to", "csv", "--names", tmp_path / "x")
+    assert "would be overwritten" in refusal("convert", tracks, who, "--to", "csv", "--names", who)
+
+
+def test_a_map_is_converted_with_all_that_it_names(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    truth(tmp_path / "set" / "hall.txt", 3)
+    (tmp_path / "set" / "gt_map.txt").write_text("hall.mp4:hall.txt\n")
+    said = run("convert", tmp_path / "set" / "gt_map.txt", tmp_path / "mot", "--to", "mot").output
+    assert "6 rows" in said
+    assert len(motchallenge.read(tmp_path / "mot" / "hall.mp4" / "gt" / "gt.txt")) == 6
+    run("convert", tmp_path / "mot", tmp_path / "back", "--to", "pyppbox")
+    assert (tmp_path / "back" / "gt_map.txt").read_text() == "hall.mp4:hall.mp4.txt\n"
+    assert "leave out --from" in refusal(
+        "convert", tmp_path / "set", tmp_path / "x", "--to", "mot", "--from", "mot"
+    )
+
+
+class Looking:
+    """Counts the boxes it is shown; everybody looks the same."""
+
+    name, dimension, max_distance = "looking", 2, 0.5
+
+    def __init__(self) -> None:
+        self.boxes = 0
+
+    def __call__(self, image: np.ndarray, xyxy: np.ndarray) -> np.ndarray:
+        self.boxes += len(xyxy)
+        return np.tile(np.float32([1, 0]), (len(xyxy), 1))
+
+
+@pytest.mark.usefixtures("colours")
+def test_run_shows_deepsort_how_people_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedder, asked = Looking(), []
+
+    def build(name: str, device: str) -> Looking:
+        asked.append(name)
+        return embedder
+
+    monkeypatch.setattr(track_run, "build_embedder", build)
+    source, out = film(tmp_path / "a.mp4", PATHS, 10), tmp_path / "out"
+    run("run", source, "--tracker", "deepsort", "--out", out)
+    assert (asked, embedder.boxes) == (["auto"], 20)
+    run("run", source, "--tracker", "botsort(max_age=5)", "--reid", "mlfn", "--out", out)
+    assert (asked[1:], embedder.boxes) == (["mlfn"], 40)
+    run("run", source, "--tracker", "deepsort", "--reid", "none", "--out", out)
+    run("run", source, "--out", out)
+    assert embedder.boxes == 40
+    assert "does not look at appearance" in refusal("run", source, "--reid", "mlfn", "--out", out)
+
+
+def test_run_refuses_what_would_do_nothing(tmp_path: Path) -> None:
+    source = rows(tmp_path / "det.txt", 20, (1,))
+    out = ("--out", tmp_path / "out")
+    assert "leave out --detector nosuch" in refusal("run", source, "--detector", "nosuch", *out)
+    assert "no pictures to look at" in refusal("run", source, "--tracker", "deepsort", "--reid", "auto", *out)
+    run("run", source, "--tracker", "deepsort", "--reid", "none", *out)
+    run("run", source, "--tracker", "deepsort", *out)
+    # Parameters, as tune prints them.
+    run("run", source, "--tracker", "sort(min_hits=7, iou=0.1234)", *out)
+    assert motchallenge.read(tmp_path / "out" / "tracks.txt").frame.min() == 7
+    assert "write sort(NAME=VALUE)" in refusal("run", source, "--tracker", "sort(3)", *out)
+    assert "no parameter of the tracker 'sort'" in refusal("run", source, "--tracker", "sort(age=3)", *out)
 
 
 def options(source: Path, out: Path, gt: Path, **more: int) -> WatchOptions:

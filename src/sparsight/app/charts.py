@@ -15,6 +15,7 @@ COLOURS = ("var(--accent)", "var(--other)", "var(--soft)")
 
 _WIDTH, _HEIGHT = 520, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 12, 40
+_LEGEND = 14
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def line_chart(
     percent: bool = True,
     whole_x: bool = False,
 ) -> str:
-    """Lines over a grid, with a legend where there are several.
+    """Lines over a grid, under a legend where there are several.
 
     Args:
         series: the lines, no more than there are ``COLOURS``.
@@ -48,14 +49,15 @@ def line_chart(
         percent: write the vertical axis in per cent.
         whole_x: only whole numbers along the horizontal axis.
     """
-    width, height = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
+    top = _TOP + (_LEGEND if len(series) > 1 else 0)
+    width, height = _WIDTH - _LEFT - _RIGHT, _HEIGHT - top - _BOTTOM
     (x_low, x_high), (y_low, y_high) = x_range, y_range
 
     def across(x: float) -> float:
         return _LEFT + width * (x - x_low) / ((x_high - x_low) or 1)
 
     def down(y: float) -> float:
-        return _TOP + height * (1 - (y - y_low) / ((y_high - y_low) or 1))
+        return top + height * (1 - (y - y_low) / ((y_high - y_low) or 1))
 
     parts = []
     for value in ticks(y_low, y_high):
@@ -64,7 +66,7 @@ def line_chart(
         parts.append(f'<line x1="{_LEFT}" x2="{_LEFT + width}" y1="{at:.1f}" y2="{at:.1f}"/>')
         parts.append(f'<text class="tick" x="{_LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{text}</text>')
     parts += [
-        f'<text class="tick" x="{across(value):.1f}" y="{_TOP + height + 16}" text-anchor="middle">'
+        f'<text class="tick" x="{across(value):.1f}" y="{top + height + 16}" text-anchor="middle">'
         f"{value:g}</text>"
         for value in ticks(x_low, x_high, whole=whole_x)
     ]
@@ -78,13 +80,14 @@ def line_chart(
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         if line.dots:
             parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in points]
-    if len(series) > 1:
-        for row, (line, colour) in enumerate(zip(series, COLOURS, strict=False)):
-            y = _TOP + height - 12 - 18 * (len(series) - 1 - row)
+    if len(series) > 1:  # above the lines, which it would hide
+        at = float(_LEFT)
+        for line, colour in zip(series, COLOURS, strict=False):
             parts.append(
-                f'<rect x="{_LEFT + width - 190}" y="{y - 5}" width="14" height="4" fill="{colour}"/>'
-                f'<text x="{_LEFT + width - 170}" y="{y}">{html.escape(line.label)}</text>'
+                f'<rect x="{at:g}" y="{_TOP - 5}" width="14" height="4" fill="{colour}"/>'
+                f'<text x="{at + 20:g}" y="{_TOP}">{html.escape(line.label)}</text>'
             )
+            at += 44 + 7 * len(line.label)
     return _svg(_WIDTH, _HEIGHT, y_label, parts)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from sparsight.app.outputs import check_folder
+from sparsight.app.track_options import EMBEDDERS
 from sparsight.errors import SparsightError
 
 Device = Annotated[str, typer.Option(help="Where the network runs.", metavar="auto|cpu|cuda")]
@@ -32,9 +33,7 @@ def train(
     ] = 0.01,
     reid: Annotated[
         str,
-        typer.Option(
-            help="What makes the vectors: auto, osnet_x0_25, facenet, onnx:FILE.onnx, ...", metavar="NAME"
-        ),
+        typer.Option(help=f"What makes the vectors: {EMBEDDERS}.", metavar="NAME"),
     ] = "auto",
     out: Annotated[
         Path, typer.Option(help="The classifier; its report goes beside it.", metavar="FILE.npz")
@@ -43,14 +42,16 @@ def train(
 ) -> None:
     """Learn names from a folder of crops per person, and who is nobody among them.
 
-    Writes the classifier, and a page that says how good it is. Four crops of each of three people are the
-    least; ten of each of ten are a good start.
+    Writes the classifier, for "sparsight watch --people" and "identity who", and a page that says how good it
+    is. Four crops of each of three people are the least; ten of each of ten are a good start.
 
     Examples:
 
       sparsight identity train crops --out museum.npz
 
       sparsight identity who museum.npz visitor.jpg
+
+      sparsight watch entrance.mp4 --people museum.npz
     """
     from rich.console import Console
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from sparsight.app.outputs import IDENTITIES, THUMBNAILS
-from sparsight.app.sights import UNKNOWN
+from sparsight.app.sights import UNIDENTIFIED_FROM, UNKNOWN
 from sparsight.app.timeline import Span
+from sparsight.app.watch_names import clean
+from sparsight.errors import SparsightError
 from sparsight.files import write_bytes, write_text
+from sparsight.track.formats.table import UNKNOWN as NOBODY
+from sparsight.track.formats.table import Table
 
 if TYPE_CHECKING:
     from sparsight.app.camera import Camera
@@ -142,3 +148,30 @@ def write_identities(
     path = out / IDENTITIES
     write_text(path, json.dumps({"identities": rows}, indent=2, ensure_ascii=False) + "\n")
     return path
+
+
+def read_names(path: Path) -> dict[int, str]:
+    """The names in an ``identities.json``, by number.
+
+    Raises:
+        SparsightError: it cannot be read, or is something else.
+    """
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["identities"]
+        return {int(row["id"]): str(row["name"]) for row in rows if row["name"] is not None}
+    except OSError as error:
+        raise SparsightError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.") from None
+    except (ValueError, KeyError, TypeError):
+        raise SparsightError(
+            f"{path} is no list of identities: give the identities.json that sparsight watch wrote."
+        ) from None
+
+
+def with_names(table: Table, names: Mapping[int, str]) -> Table:
+    """The rows of a ``tracks.txt`` by name; people without one by number, those not identified as Unknown."""
+
+    def called(number: int) -> str:
+        return NOBODY if number < 0 or number >= UNIDENTIFIED_FROM else names.get(number, str(number))
+
+    said = np.array([clean(called(number)) for number in table.id.tolist()], object)
+    return replace(table, columns={**table.columns, "name": said})

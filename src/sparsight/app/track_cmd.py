@@ -15,6 +15,8 @@ track_app = typer.Typer(help="Tracks alone: make them, evaluate them, convert th
 track_app.command()(tune)
 track_app.command()(compare)
 
+FPS = 25.0
+"""Frames per second where nobody says."""
 Out = Annotated[Path, typer.Option(help="Folder for the results; made if it is not there.", metavar="DIR")]
 
 
@@ -117,7 +119,7 @@ def evaluate(
         ),
     ] = None,
     spread: Annotated[
-        float, typer.Option(min=0, help="With a preset: largest difference of coordinates.", metavar="PIXELS")
+        float, typer.Option(help="With a preset: largest difference of coordinates.", metavar="PIXELS")
     ] = 5,
     benchmark: Annotated[
         str,
@@ -128,9 +130,13 @@ def evaluate(
         typer.Option(min=0, max=1, help="People seen less than this do not count.", metavar="SHARE"),
     ] = 0,
     fps: Annotated[
-        float,
-        typer.Option(help="Frames per second, for absences in the report.", metavar="N"),
-    ] = 25,
+        float | None,
+        typer.Option(
+            help="Frames per second, for absences in the report.",
+            metavar="N",
+            show_default="as seqinfo.ini says; 25 without one",
+        ),
+    ] = None,
     json_file: Annotated[
         Path | None,
         typer.Option("--json", help="Write all values to this file.", metavar="OUT", show_default=False),
@@ -161,14 +167,18 @@ def evaluate(
 
     from sparsight.app.outputs import check_folder
     from sparsight.app.track_report import as_json, table_of, write_report
+    from sparsight.errors import SparsightError
     from sparsight.files import write_text
     from sparsight.track.metrics import evaluate as score
     from sparsight.track.metrics import pyppbox
+    from sparsight.track.metrics.evaluation import frame_rates
 
     for path, option in ((out, "--out"), (None if json_file is None else json_file.parent, "--json")):
         if path is not None:
             check_folder(path, option)
     _refuse_overwriting(json_file, (gt, pred))
+    if fps is not None and not 0 < fps < float("inf"):
+        raise SparsightError(f"--fps is {fps:g}, but frames per second must be above 0.")
     values: dict[str, Any]
     if preset is not None:
         values = pyppbox.evaluate(gt, pred, preset=preset, spread=spread)
@@ -176,21 +186,30 @@ def evaluate(
         names = [name.strip() for name in metrics.split(",") if name.strip()]
         values = score(gt, pred, names, benchmark=benchmark, visibility=visibility)
     console = Console()
-    console.print(table_of(values))
+    console.print(table_of(values, console.width))
     text = json.dumps(as_json(values), indent=2, ensure_ascii=False) + "\n"
     if json_file is not None:
         write_text(json_file, text)
     if out is not None:
         write_text(out / "evaluation.json", text)
-        console.print(
-            str(write_report(out, values, gt=gt, pred=pred, fps=fps)), soft_wrap=True, highlight=False
-        )
+        rates = frame_rates(gt) if fps is None else {}
+        page = write_report(out, values, gt=gt, pred=pred, fps=fps or FPS, rates=rates)
+        console.print(str(page), soft_wrap=True, highlight=False)
 
 
 @track_app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(help="File to read.", metavar="SOURCE", show_default=False)],
-    target: Annotated[Path, typer.Argument(help="File to write.", metavar="TARGET", show_default=False)],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="File to read, or folder of ground truth: SEQUENCE/gt/gt.txt, or a gt_map.txt (PoseTReID).",
+            metavar="SOURCE",
+            show_default=False,
+        ),
+    ],
+    target: Annotated[
+        Path, typer.Argument(help="File, or folder, to write.", metavar="TARGET", show_default=False)
+    ],
     to: Annotated[
         str,
         typer.Option(
@@ -203,17 +222,49 @@ def convert(
             "--from", help="Format of SOURCE.", metavar="NAME", show_default="told from its first line"
         ),
     ] = None,
+    names: Annotated[
+        Path | None,
+        typer.Option(
+            help='Names for the numbers in SOURCE: the identities.json that "sparsight watch" wrote.',
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Convert labelled boxes from one format to another.
 
-    What the new format cannot hold is said; CSV holds everything.
+    What the new format cannot hold is said; CSV holds everything. Of a folder, the ground truth of each
+    sequence is converted: to pyppbox with a gt_map.txt, else as SEQUENCE/gt/gt.txt.
+
+    Examples:
+
+      sparsight track convert gta.mp4.txt gta.txt --to mot
+
+      sparsight track convert out/tracks.txt named.txt --to pyppbox --names out/identities.json
+
+      sparsight track convert posetreid MOT --to mot
     """
     from sparsight.app.outputs import check_folder
+    from sparsight.app.people import read_names, with_names
+    from sparsight.errors import SparsightError
     from sparsight.track import formats
+    from sparsight.track.formats.folders import convert_folder
+    from sparsight.track.formats.pyppbox import GT_MAP
 
-    check_folder(target.parent, "TARGET")
-    _refuse_overwriting(target, (source,))
-    done = formats.convert(source, target, to, format=from_)
+    if source.name == GT_MAP and source.is_file():
+        source = source.parent
+    if source.is_dir():
+        if from_ is not None or names is not None:
+            raise SparsightError(f"{source} is a folder: leave out --from and --names, which are for a file.")
+        check_folder(target, "TARGET")
+        done = convert_folder(source, target, to)
+    else:
+        check_folder(target.parent, "TARGET")
+        _refuse_overwriting(target, (source,) if names is None else (source, names))
+        if names is None:
+            done = formats.convert(source, target, to, format=from_)
+        else:
+            done = formats.convert(with_names(formats.read(source, from_), read_names(names)), target, to)
     typer.echo(f"{done.rows} rows in {target}")
     if done.left_out:
         typer.echo(f"left out, since {to} does not hold them: {', '.join(done.left_out)}", err=True)

@@ -7,11 +7,13 @@ import time
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jinja2
 import numpy as np
 from markupsafe import Markup
+from numpy.typing import NDArray
 from rich.table import Table
 
 from sparsight import __version__
@@ -30,6 +32,8 @@ _COLUMNS = {
 }
 _SHOWN = ("HOTA", "DetA", "AssA", "LocA", "MOTA", "IDSW", "IDF1", "IDP", "IDR", "LT_Acc")
 """What a terminal has room for."""
+_SPARED = ("LocA", "IDP", "IDR", "IDSW", "DetA", "AssA")
+"""What a narrow one has no room for, beside long names, the first first."""
 _PRESET = ("wrong", "missed", "fault", "total", "score", "own_score")
 _SECONDS = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0)
 
@@ -60,20 +64,36 @@ def rows_of(values: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, list[
     return columns, [(name, [_text(one, column) for column in columns]) for name, one in named]
 
 
-def table_of(values: Mapping[str, Any]) -> Table:
-    """A table for the terminal: one line per sequence, and one for all."""
+def table_of(values: Mapping[str, Any], width: int) -> Table:
+    """A table for a terminal of so many characters: one line per sequence, and one for all.
+
+    Some columns give way to the names of the sequences, which are never cut.
+    """
     columns, rows = rows_of(values)
     shown = [place for place, column in enumerate(columns) if column in (*_SHOWN, *_PRESET)]
+    wide = {place: max(map(len, (columns[place], *(texts[place] for _, texts in rows)))) for place in shown}
+    room = width - max(len(name) for name, _ in rows)
+    for spared in _SPARED:
+        if sum(wide[place] + 2 for place in shown) > room:
+            shown = [place for place in shown if columns[place] != spared]
     table = Table(box=None, pad_edge=False)
-    table.add_column("sequence")
+    table.add_column("sequence", overflow="fold")
     for place in shown:
-        table.add_column(columns[place], justify="right")
+        table.add_column(columns[place], justify="right", no_wrap=True)
     for name, texts in rows:
         table.add_row(name, *(texts[place] for place in shown), style="bold" if name == TOGETHER else None)
     return table
 
 
-def write_report(out: Path, values: Mapping[str, Any], *, gt: Path, pred: Path, fps: float) -> Path:
+def write_report(
+    out: Path,
+    values: Mapping[str, Any],
+    *,
+    gt: Path,
+    pred: Path,
+    fps: float,
+    rates: Mapping[str | None, float] = MappingProxyType({}),
+) -> Path:
     """Write the page: all plots are inside, nothing is fetched to show it.
 
     Args:
@@ -82,18 +102,22 @@ def write_report(out: Path, values: Mapping[str, Any], *, gt: Path, pred: Path, 
         gt: where the ground truth came from.
         pred: where the results came from.
         fps: frames per second, for how long people were away.
+        rates: those of sequences that have others, by name; of a single one, under None.
     """
     columns, rows = rows_of(values)
-    named = [*values.get("sequences", {}).items(), (rows[-1][0], values)]
+    sequences: Mapping[str, Any] = values.get("sequences", {})
+    gaps = {name: _seconds_away(one, rates.get(name, fps)) for name, one in sequences.items()}
+    whole = np.concatenate(list(gaps.values())) if gaps else _seconds_away(values, rates.get(None, fps))
+    named = [*((name, one, gaps[name]) for name, one in sequences.items()), (rows[-1][0], values, whole)]
     page = _template().render(
         title=f"Tracks of {pred} against {gt}",
         subtitle=f"{time.strftime('%Y-%m-%d %H:%M')} · sparsight {__version__}",
         columns=columns,
         rows=[{"name": name, "texts": texts} for name, texts in rows],
         sequences=[
-            {"name": name, "charts": [Markup(chart) for chart in charts]}
-            for name, one in named
-            if (charts := _charts(one, fps))
+            {"name": name, "charts": [(title, Markup(chart)) for title, chart in charts]}
+            for name, one, away in named
+            if (charts := _charts(one, away))
         ],
     )
     path = out / REPORT
@@ -104,6 +128,8 @@ def write_report(out: Path, values: Mapping[str, Any], *, gt: Path, pred: Path, 
 def _text(one: Mapping[str, Any], column: str) -> str:
     metric = next((name for name, fields in _COLUMNS.items() if column in fields and name in one), None)
     value = one[column] if metric is None else one[metric][column]
+    if column == "LT_Acc" and not one["longterm"]["LT_Returns"]:
+        return "-"  # nobody returned
     if isinstance(value, (int, np.integer)):
         return str(value)
     mean = float(np.mean(value))
@@ -112,27 +138,34 @@ def _text(one: Mapping[str, Any], column: str) -> str:
     return f"{100 * mean:.2f}" if math.isfinite(mean) else "-"
 
 
-def _charts(one: Mapping[str, Any], fps: float) -> list[str]:
+def _seconds_away(one: Mapping[str, Any], fps: float) -> NDArray[np.float64]:
+    """(R,) how long each person who returned was away."""
+    return np.asarray(one.get("longterm", {}).get("LT_Gap", ()), np.float64) / fps
+
+
+def _charts(one: Mapping[str, Any], away: NDArray[np.float64]) -> list[tuple[str, str]]:
+    """Title and drawing of each chart."""
     charts = []
     if "score" in one:
         rows = [
             (name, one[name] / max(one["total"], 1), f"{one[name]} of {one['total']}")
             for name in ("wrong", "missed", "fault")
         ]
-        return [bar_chart(rows, "people given a wrong name, missed, and made up")]
+        title = "People given a wrong name, missed, and made up"
+        return [(title, bar_chart(rows, title))]
     if "hota" in one:
         lines = [
             Series(name, ALPHAS.tolist(), one["hota"][name].tolist()) for name in ("HOTA", "DetA", "AssA")
         ]
-        charts.append(
-            line_chart(
-                lines,
-                x_label="least overlap of a match (α)",
-                y_label="HOTA over the thresholds",
-                x_range=(0, 1),
-                y_range=(0, 1),
-            )
+        title = "HOTA over the thresholds"
+        chart = line_chart(
+            lines,
+            x_label="least overlap of a match (α)",
+            y_label=title,
+            x_range=(0, 1),
+            y_range=(0, 1),
         )
+        charts.append((title, chart))
     bars = [
         (name, max(0.0, float(one[metric][name])), f"{100 * float(one[metric][name]):.1f}%")
         for metric, names in (
@@ -143,21 +176,23 @@ def _charts(one: Mapping[str, Any], fps: float) -> list[str]:
         for name in names
     ]
     if bars:
-        charts.append(bar_chart(bars, "CLEAR and identity metrics"))
-    if one.get("longterm", {}).get("LT_Returns"):
-        found = Returns(one["longterm"]["LT_Gap"], one["longterm"]["LT_Same"].astype(bool))
-        share, count = curve(found, np.array(_SECONDS), fps)
+        title = "CLEAR and identity metrics"
+        charts.append((title, bar_chart(bars, title)))
+    if len(away):
+        # Whole microseconds in place of frames: sequences may have different rates.
+        found = Returns((1e6 * away).round().astype(np.int64), one["longterm"]["LT_Same"].astype(bool))
+        share, count = curve(found, np.array(_SECONDS), 1e6)
         any_left = count > 0
         seconds = np.array(_SECONDS)[any_left]
-        charts.append(
-            line_chart(
-                [Series("kept", seconds.tolist(), share[any_left].tolist(), dots=True)],
-                x_label="seconds away, at least",
-                y_label="identity kept by people who returned",
-                x_range=(0, max(1.0, float(seconds[-1]))),
-                y_range=(0, 1),
-            )
+        title = "Identity kept by people who returned"
+        chart = line_chart(
+            [Series("kept", seconds.tolist(), share[any_left].tolist(), dots=True)],
+            x_label="seconds away, at least",
+            y_label=title,
+            x_range=(0, max(1.0, float(seconds[-1]))),
+            y_range=(0, 1),
         )
+        charts.append((title, chart))
     return charts
 
 

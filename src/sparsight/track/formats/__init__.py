@@ -87,15 +87,17 @@ class Converted:
     rounded: int
 
 
-def convert(source: str | Path, target: str | Path, to: str, *, format: str | None = None) -> Converted:
-    """Read ``source`` and write it to ``target`` as format ``to``.
+def convert(
+    source: str | Path | Table, target: str | Path, to: str, *, format: str | None = None
+) -> Converted:
+    """Read ``source`` (or take a table that was read) and write it to ``target`` as format ``to``.
 
     Raises:
         SparsightError: see :func:`read` and :func:`write`.
         OSError: the target cannot be written.
     """
     module = _module(to)
-    table = read(source, format)
+    table = source if isinstance(source, Table) else read(source, format)
     write(target, table, to)
     rounded = 0
     if module.WHOLE_PIXELS:

@@ -12,9 +12,11 @@ import numpy as np
 
 from sparsight.errors import SparsightError
 from sparsight.registry import lookup, resolve
+from sparsight.track.formats import Table
 from sparsight.track.formats.pyppbox import GT_MAP, read_map
 from sparsight.track.metrics.labels import Labels, Source, identified, load, sequence_length
 from sparsight.track.metrics.preprocessing import counted, rules_for
+from sparsight.track.motchallenge import read_info
 
 METRICS: dict[str, str] = {
     "hota": "sparsight.track.metrics.hota",
@@ -25,6 +27,10 @@ METRICS: dict[str, str] = {
 """Metric name → module with ``score(pairs)`` and ``combine(sequences)``."""
 
 _ENDINGS = (".txt", ".csv")
+TRACKS, PEOPLE = "tracks.txt", "people.txt"
+"""What ``track run`` and ``watch`` write into their folder, by number and by name."""
+_COVERED = 0.8
+"""Share of the frames with people below which a result is said to be short."""
 
 
 def evaluate(
@@ -58,6 +64,8 @@ def evaluate(
         SparsightError: unknown metric or benchmark, files that cannot be read or are malformed, an identity
             twice in a frame, frames behind the end of the sequence, or sequences without a result.
     """
+    if not metrics:
+        raise SparsightError(f"no metrics are named: give one or more of {', '.join(METRICS)}.")
     modules = {name: resolve(lookup("metric", name, METRICS)) for name in metrics}
     if not is_folder(gt):
         if is_folder(pred):
@@ -81,6 +89,44 @@ def compare_sources(
     """The pairs of boxes that count, see :func:`evaluate`."""
     truth, result, frames = both_sides(gt, pred, length=length)
     return counted(frames, truth, result, rules_for(benchmark, truth), visibility=visibility)[0]
+
+
+def frame_rates(gt: Source) -> dict[str | None, float]:
+    """Frames per second by sequence, for those beside which a ``seqinfo.ini`` lies; of a file, under None.
+
+    Raises:
+        SparsightError: see :func:`evaluate`.
+    """
+    if not isinstance(gt, (str, Path)):
+        return {}
+    truth: Mapping[str, Path] | dict[None, Path] = {None: Path(gt)}
+    if is_folder(gt):
+        truth = _known(Path(gt)).truth
+    rates: dict[str | None, float] = {}
+    for name, path in truth.items():
+        for folder in list(path.parents)[:2]:
+            if (folder / "seqinfo.ini").is_file():
+                rates[name] = read_info(folder).frame_rate
+                break
+    return rates
+
+
+def tell_of_gaps(truth: Table, result: Table) -> None:
+    """Say so where the result covers far fewer frames than the ground truth, as that of a part would."""
+    true, told = np.unique(truth.frame), np.unique(result.frame)
+    covered = int(np.isin(true, told).sum())
+    if covered >= _COVERED * len(true):
+        return
+    logging.getLogger(__name__).warning(
+        "%s has people in %d of the %d frames in which %s has (from 0, its last is frame %d, the other's "
+        "frame %d): everybody in the rest counts as missed.",
+        result.source,
+        covered,
+        len(true),
+        truth.source,
+        int(told.max(initial=0)),
+        int(true.max(initial=0)),
+    )
 
 
 def both_sides(gt: Source, pred: Source, *, length: int | None = None) -> tuple[Labels, Labels, int]:
@@ -124,14 +170,21 @@ def both_sides(gt: Source, pred: Source, *, length: int | None = None) -> tuple[
 
 @dataclass(frozen=True)
 class _Folder:
-    """The sequences of a folder of ground truth: name → file, and names that their results may have."""
+    """The sequences of a folder of ground truth: name → file, and names of results and of their folders."""
 
     truth: Mapping[str, Path]
     results: Mapping[str, tuple[str, ...]]
+    runs: Mapping[str, tuple[str, ...]]
 
 
-def find_sequences(gt: Source, pred: Source) -> dict[str, tuple[Path, Path]]:
+def find_sequences(gt: Source, pred: Source, *, named: bool = False) -> dict[str, tuple[Path, Path]]:
     """The ground truth and the result of each sequence in two folders, by name in order.
+
+    Results that belong to no sequence are told of, and left out.
+
+    Args:
+        gt, pred: the folders.
+        named: of what ``watch`` wrote about a sequence, take the file with names, not that with numbers.
 
     Raises:
         SparsightError: there are none, or one has no result: names what is there instead.
@@ -142,7 +195,9 @@ def find_sequences(gt: Source, pred: Source) -> dict[str, tuple[Path, Path]]:
     known = _known(Path(gt))
     found, missing = {}, []
     for name, truth in known.truth.items():
-        candidates = [Path(pred) / result for result in known.results[name]]
+        files = (PEOPLE, TRACKS) if named else (TRACKS,)
+        written = [f"{run}/{file}" for file in files for run in known.runs[name]]
+        candidates = [Path(pred) / result for result in (*known.results[name], *written)]
         result = next((path for path in candidates if path.is_file() and path != truth), None)
         if result is None:
             missing.append(name)
@@ -154,7 +209,23 @@ def find_sequences(gt: Source, pred: Source) -> dict[str, tuple[Path, Path]]:
             f"{pred} holds no result for {_some(missing)}: expected {known.results[missing[0]][0]}, "
             f"found {_some(there) if there else 'nothing'}."
         )
+    used = {path.resolve() for pair in found.values() for path in pair}
+    if extra := [path for path in _results_in(Path(pred)) if not used & {file.resolve() for file in path}]:
+        logging.getLogger(__name__).warning(
+            "%s also holds %s, of which %s has no ground truth: not counted.",
+            pred,
+            _some([path[0].name if len(path) == 1 else path[0].parent.name for path in extra]),
+            gt,
+        )
     return found
+
+
+def _results_in(folder: Path) -> list[tuple[Path, ...]]:
+    """Everything that looks like a result: a file of its own, or the files of a run."""
+    there = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    files = [(path,) for path in there if path.suffix in _ENDINGS and path.name != GT_MAP]
+    runs = [(path / TRACKS, path / PEOPLE) for path in there]
+    return [*files, *(run for run in runs if any(file.is_file() for file in run))]
 
 
 def _known(folder: Path) -> _Folder:
@@ -162,7 +233,7 @@ def _known(folder: Path) -> _Folder:
     if (folder / GT_MAP).is_file():
         truth = read_map(folder / GT_MAP)
         results = {name: (f"result_{path.name}", f"{name}.txt", path.name) for name, path in truth.items()}
-        return _Folder(truth, results)
+        return _Folder(truth, results, {name: (name, Path(name).stem) for name in truth})
     truth = {path.parents[1].name: path for path in sorted(folder.glob("*/gt/gt.txt"))}
     if not truth and (folder / "gt" / "gt.txt").is_file():
         truth = {folder.resolve().name: folder / "gt" / "gt.txt"}
@@ -172,8 +243,8 @@ def _known(folder: Path) -> _Folder:
         raise SparsightError(
             f"{folder} holds no ground truth: expected SEQUENCE/gt/gt.txt, SEQUENCE.txt, or {GT_MAP}."
         )
-    results = {name: (*(f"{name}{ending}" for ending in _ENDINGS), f"{name}/tracks.txt") for name in truth}
-    return _Folder(truth, results)
+    results = {name: tuple(f"{name}{ending}" for ending in _ENDINGS) for name in truth}
+    return _Folder(truth, results, {name: (name,) for name in truth})
 
 
 def is_folder(source: Source) -> bool:

@@ -50,9 +50,13 @@ BENCHMARKS: dict[str, Rules] = {
 
 
 def rules_for(benchmark: str, truth: Labels) -> Rules:
-    """The rules called ``benchmark``, one of ``BENCHMARKS``; ``"auto"`` tells them from the ground truth."""
+    """The rules called ``benchmark``, one of ``BENCHMARKS``; ``"auto"`` tells them from the ground truth.
+
+    A column of classes that names none (all 0 or below) is as good as no column.
+    """
     if benchmark == "auto":
-        benchmark = "mot17" if "class_id" in truth.table.columns else "mot15"
+        classes = truth.table.columns.get("class_id")
+        benchmark = "mot15" if classes is None or not (classes > 0).any() else "mot17"
         if "type" in truth.table.columns:
             benchmark = "kitti"
     if benchmark not in BENCHMARKS:

@@ -18,7 +18,7 @@ from sparsight.registry import lookup
 from sparsight.track.associate import assign
 from sparsight.track.formats import Table
 from sparsight.track.formats.pyppbox import answers, corners
-from sparsight.track.metrics.evaluation import find_sequences, is_folder
+from sparsight.track.metrics.evaluation import find_sequences, is_folder, tell_of_gaps
 from sparsight.track.metrics.labels import Source, load
 
 OFFLINE_SPREAD, ONLINE_SPREAD = 5.0, 16.0
@@ -111,7 +111,7 @@ def evaluate(
         return _tally(gt, pred, preset, spread).as_dict()
     tallies = {
         name: _tally(truth, result, preset, spread)
-        for name, (truth, result) in find_sequences(gt, pred).items()
+        for name, (truth, result) in find_sequences(gt, pred, named=True).items()
     }
     together = sum(tallies.values(), Tally()).as_dict()
     return together | {"sequences": {name: tally.as_dict() for name, tally in tallies.items()}}
@@ -130,10 +130,11 @@ def check_spread(spread: float) -> None:
 def _tally(gt: Source, pred: Source, preset: str, spread: float) -> Tally:
     if is_folder(pred):
         raise SparsightError(f"{pred} is a folder, but {gt} is a file: give two files or two folders.")
-    truth = people(load(gt, "the ground truth"))
+    truth, result = load(gt, "the ground truth"), load(pred, "the result")
     if not len(truth):
         raise SparsightError(f"{gt} holds nobody: a score needs ground truth.")
-    return count(truth, people(load(pred, "the result")), preset=preset, spread=spread)
+    tell_of_gaps(truth, result)
+    return count(people(truth), people(result), preset=preset, spread=spread)
 
 
 def people(table: Table) -> People:
