@@ -80,9 +80,21 @@ def test_boxes_tremble_less_than_the_detections() -> None:
 
 def test_tentative_until_seen_in_a_row() -> None:
     tracker = build_tracker("sort", min_hits=3)
-    seen = [True, True, False, True, True, True]
+    seen = [False, True, True, False, True, True, True]
     reported = [len(tracker.update(found(person(0)) if flag else found())) for flag in seen]
-    assert reported == [0, 0, 0, 0, 0, 1]
+    assert reported == [0, 0, 0, 0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("name", TRACKERS)
+def test_those_of_the_first_frame_need_not_wait(name: str) -> None:
+    """Nobody can have been seen before it. They are confirmed for good: missed once, they are only lost."""
+    tracker = build_tracker(name, min_hits=3)
+    assert ids(tracker.update(found(person(0)))) == [1]
+    tracker.update(found())
+    assert ids(tracker.update(found(person(0), person(200)))) == [1]
+    again = build_tracker(name, min_hits=3)
+    again.load_state_dict(tracker.state_dict())
+    assert ids(again.update(found(person(0), person(400)))) == [1]
 
 
 @pytest.mark.parametrize(("missed", "kept"), [(0, True), (1, True), (3, True), (4, False)])
@@ -242,6 +254,7 @@ class OneByOne:
         self.iou, self.max_age, self.min_hits = iou, max_age, min_hits
         self.score, self.new_score = score, new_score
         self.tracks: list[dict[str, Any]] = []
+        self.frames = 0
         self.given = 0
 
     @staticmethod
@@ -253,6 +266,7 @@ class OneByOne:
 
     def update(self, boxes: np.ndarray, scores: np.ndarray) -> dict[int, int]:
         boxes = boxes.astype(float)
+        self.frames += 1
         z = np.concatenate(((boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]), axis=1)
         F = np.eye(8)
         F[:4, 4:] = np.eye(4)
@@ -294,7 +308,7 @@ class OneByOne:
         return result
 
     def confirm(self, track: dict[str, Any]) -> None:
-        if not track["id"] and track["hits"] >= self.min_hits:
+        if not track["id"] and (track["hits"] >= self.min_hits or self.frames == 1):
             self.given += 1
             track["id"] = self.given
 

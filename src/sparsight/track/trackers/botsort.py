@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ from sparsight.track.trackers.stages import Stages
 from sparsight.track.types import Detections, Image, Tracks
 
 _NO_CAMERA = "none"
+# Measurements are believed less and a first step is expected shorter than in kalman.WALKERS: tracks are steadier,
+# which is what a stricter overlap with unsure detections asks for.
+_MOTION = replace(kalman.WALKERS, measurement=(1 / 16,) * 4, first_velocity=(1 / 8,) * 4)
 
 
 class BotSort(BaseTracker):
@@ -31,9 +35,9 @@ class BotSort(BaseTracker):
     def __init__(
         self,
         *,
-        iou: float = 0.1,
-        low_iou: float = 0.3,
-        new_iou: float = 0.1,
+        iou: float = 0.05,
+        low_iou: float = 0.65,
+        new_iou: float = 0.2,
         appearance: float = 0.4,
         near: float = 0.1,
         memory: float = 0.9,
@@ -77,7 +81,7 @@ class BotSort(BaseTracker):
         lookup("method of camera motion", camera, {**motion.METHODS, _NO_CAMERA: None})
         self._method = camera
         super().__init__(
-            kalman.WALKERS,
+            _MOTION,
             max_age=max_age,
             min_hits=min_hits,
             invalid=invalid,

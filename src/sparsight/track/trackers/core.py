@@ -61,7 +61,7 @@ class Clock:
         self._stamp: float | None = None
         self._interval = 0.0
         self._intervals = 0
-        self._started = False
+        self.started = False
 
     def tick(self, timestamp: float | None) -> float:
         """Go to the next frame and return how far away it is, in frames (1 without time stamps).
@@ -71,23 +71,23 @@ class Clock:
                 before, or before and not now.
         """
         step = self._step(timestamp)
-        self._stamp, self._started = timestamp, True
+        self._stamp, self.started = timestamp, True
         self.now += step
         return step
 
     def state(self) -> NDArray[np.float64]:
         """(5,) all that the clock knows."""
         stamp = math.nan if self._stamp is None else self._stamp
-        return np.array([self.now, stamp, self._interval, self._intervals, self._started], np.float64)
+        return np.array([self.now, stamp, self._interval, self._intervals, self.started], np.float64)
 
     def restore(self, state: NDArray[np.float64]) -> None:
         """Go on from what :meth:`state` gave."""
         self.now, stamp, self._interval = state[:3].tolist()
         self._stamp = None if math.isnan(stamp) else stamp
-        self._intervals, self._started = int(state[3]), bool(state[4])
+        self._intervals, self.started = int(state[3]), bool(state[4])
 
     def _step(self, timestamp: float | None) -> float:
-        if self._started and (timestamp is None) != (self._stamp is None):
+        if self.started and (timestamp is None) != (self._stamp is None):
             raise SparsightError(
                 f"the frame has timestamp {timestamp} and the one before it {self._stamp}: give a timestamp "
                 "with every frame or with none, or call reset() first."
@@ -116,7 +116,8 @@ class TrackSet:
     """All tracks of a tracker, as one set of arrays with a row per track, and the life they lead.
 
     A track is *tentative* until it was seen in ``min_hits`` frames in a row, and is dropped when it misses
-    one of them. Then it is *confirmed* and gets its number. When it is not seen it is *lost*: its motion goes
+    one of them. Then it is *confirmed* and gets its number; in the very first frame at once, since nobody can
+    have been seen before it (as in ByteTrack and BoT-SORT). When it is not seen it is *lost*: its motion goes
     on unseen, and it may be found again within ``max_age`` frames, after which it is *removed*.
 
     A frame is :meth:`advance`, then whatever association the tracker makes, then :meth:`commit`.
@@ -153,15 +154,16 @@ class TrackSet:
         self.more: Arrays = dict(more)
         self._confirmed = 0
         self._before = 0.0
+        self._first = True
 
     def __len__(self) -> int:
         return len(self.id)
 
     def advance(self, timestamp: float | None) -> NDArray[np.float32]:
         """Move on to the next frame and return where each track should be in it: (N, 4) ``xyxy``."""
-        before = self.clock.now
+        before, first = self.clock.now, not self.clock.started
         step = self.clock.tick(timestamp)
-        self._before = before
+        self._before, self._first = before, first
         if step > 1:
             self._keep(self.unseen() - 1 < self.max_age + 0.5)
         kalman.predict(self.motion, self.state, step)
@@ -269,7 +271,8 @@ class TrackSet:
 
     def _confirm(self, rows: Rows) -> None:
         """Give a number to those of the tracks that were seen often enough and have none."""
-        rows = rows[(self.hits[rows] >= self.min_hits) & (self.id[rows] == 0)]
+        needed = 1 if self._first else self.min_hits
+        rows = rows[(self.hits[rows] >= needed) & (self.id[rows] == 0)]
         if len(rows):
             self.id[rows] = np.arange(1, len(rows) + 1) + self._confirmed
             self._confirmed += len(rows)
