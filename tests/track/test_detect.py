@@ -20,6 +20,7 @@ from sparsight.track import build_detector
 from sparsight.track.detect import DETECTORS
 from sparsight.track.detect.detector import NetworkDetector
 from sparsight.track.detect.fitting import letterbox, stretch
+from sparsight.track.detect.scale import common
 
 SIDE = 64
 CELLS = 8 * 8 + 4 * 4 + 2 * 2
@@ -199,6 +200,23 @@ def test_each_network_sees_its_own_colours(tmp_path: Path) -> None:
     np.testing.assert_allclose(x.reshape(3, -1).mean(1), np.array([250, 100, 0]) / 255, atol=1e-6)
 
 
+@pytest.mark.parametrize("sure", [0.2, 0.5, 0.7, 0.9])
+def test_a_common_scale_keeps_order_and_ends(sure: float) -> None:
+    own = np.linspace(0, 1, 101).astype(np.float32)
+    scores = common(own, sure)
+    assert scores.dtype == np.float32
+    assert (np.diff(scores) > 0).all()
+    np.testing.assert_allclose(common(np.array([0, sure, 1]), sure), [0, 0.7, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize(("own", "kept"), [(0.29, 0), (0.31, 1)])
+def test_the_least_score_of_ssdlite_is_as_before(tmp_path: Path, own: float, kept: int) -> None:
+    path = constant_network(
+        tmp_path / "s.onnx", {"boxes": np.array([[0, 0, 0.5, 0.5]]), "scores": np.array([[own]])}
+    )
+    assert len(build_detector(f"ssdlite:{path}")(image(64, 64))) == kept
+
+
 # --- SSDLite and Darknet ---------------------------------------------------------------------------------
 
 
@@ -216,7 +234,9 @@ def test_ssdlite_runs_any_network_of_its_kind() -> None:
     inside = (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
     order = np.lexsort((xyxy[inside, 0], -best.numpy()[inside]))
     assert len(found) == inside.sum()
-    np.testing.assert_allclose(found.score, best.numpy()[inside][order], atol=1e-4)
+    own = best.numpy()[inside][order]
+    on_scale = np.where(own < 0.5, own * 1.4, 0.4 + own * 0.6)  # 0, 0.5 and 1 are 0, 0.7 and 1 for trackers
+    np.testing.assert_allclose(found.score, on_scale, atol=1e-4)
     np.testing.assert_allclose(np.sort(found.xyxy[:, 2]), np.sort(xyxy[inside, 2]), atol=0.05)
     assert found.class_id is not None
     assert np.bincount(found.class_id).tolist() == np.bincount(class_id.numpy()[inside]).tolist()

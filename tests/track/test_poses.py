@@ -297,6 +297,16 @@ def test_weak_people_are_left_out() -> None:
     assert len(weak(np.zeros((480, 640, 3), np.uint8))) == 0
 
 
+def test_scores_are_on_the_scale_of_trackers() -> None:
+    """A mean over parts of 0.5 is where a track may begin: 0.7."""
+    detector = PoseDetector("openpose", Drawn(), 0.3, 0.7, 368)  # type: ignore[arg-type]
+    found = detector(np.zeros((480, 640, 3), np.uint8))
+    assert found.keypoints is not None
+    part = found.keypoints[:, :, 2]
+    mean = part.sum(axis=1) / (part > 0).sum(axis=1)
+    np.testing.assert_allclose(found.score, np.clip(0.7 + (mean - 0.5) * 0.6, 0, 1), atol=1e-5)
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 3000, 3), (300, 4, 3)])
 def test_images_of_odd_shapes(shape: tuple[int, int, int]) -> None:
     found = PoseDetector("openpose", Drawn(), 0.3, 0.7, 64)(np.zeros(shape, np.uint8))  # type: ignore[arg-type]

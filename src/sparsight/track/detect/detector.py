@@ -16,6 +16,7 @@ from sparsight.track import boxes
 from sparsight.track.detect.fitting import Placement
 from sparsight.track.detect.keeping import Keep
 from sparsight.track.detect.nms import nms
+from sparsight.track.detect.scale import SURE, common
 from sparsight.track.types import Detections, Image
 
 PERSON = 0
@@ -83,9 +84,10 @@ class NetworkDetector(Detector):
         prepare: fits an image to the network's input.
         decode: turns the network's outputs into boxes and scores.
         class_count: how many classes the network tells apart.
-        score: the least score of a detection, in [0, 1].
+        score: the least score of a detection, in [0, 1], on the scale common to all detectors.
         iou: the overlap above which the lower-scoring of two boxes of one class goes.
         classes: the classes looked for; None for all. A box takes the best-scoring of them.
+        sure: the network's own score that counts as ``SURE``, see :func:`sparsight.track.detect.scale.common`.
     """
 
     session: Session
@@ -95,6 +97,7 @@ class NetworkDetector(Detector):
     score: float
     iou: float
     classes: Collection[int] | None = (PERSON,)
+    sure: float = SURE
 
     def __post_init__(self) -> None:
         check_fraction(self.name, "score", self.score)
@@ -132,7 +135,7 @@ class NetworkDetector(Detector):
         wanted = range(self.class_count) if self.classes is None else self.classes
         classes = np.array(sorted(wanted), np.int64)
         best = scores[:, classes].argmax(axis=1)
-        score = scores[np.arange(len(scores)), classes[best]]
+        score = common(scores[np.arange(len(scores)), classes[best]], self.sure)
         # An untrained or damaged network may give anything; comparisons with NaN are false.
         found = np.flatnonzero((score >= self.score) & np.isfinite(xyxy).all(axis=1))
         xyxy, score, class_id = xyxy[found], score[found], classes[best[found]]
