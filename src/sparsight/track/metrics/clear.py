@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsight.track.metrics.matching import best_matches
+from sparsight.track.metrics.matching import MARGIN, beyond_doubt, solve_frames, spans
 from sparsight.track.metrics.pairs import Pairs, Side, by_id
 
 THRESHOLD = 0.5
@@ -39,10 +39,10 @@ def score(pairs: Pairs) -> dict[str, Any]:
         nothing = dict.fromkeys(values.keys() - set(_SUMMED), 0.0)
         return values | nothing | {"MLR": 1.0}
     before = _row_before(truth, result)
-    taker = _matches(pairs, before)
-    matched = taker >= 0
-    hits = int(matched.sum())
-    own = (taker[pairs.row] == pairs.column).nonzero()[0]
+    match = _matches(pairs, before)
+    matched = match >= 0
+    own = match[matched]
+    hits = len(own)
     values["CLR_TP"] = hits
     values["CLR_FN"] = len(truth) - hits
     values["CLR_FP"] = len(result) - hits
@@ -51,7 +51,7 @@ def score(pairs: Pairs) -> dict[str, Any]:
 
     rows = matched.nonzero()[0]
     rows = rows[by_id(truth.id[rows])]  # each person's matches in order of time
-    person, track = truth.id[rows], result.id[taker[rows]]
+    person, track = truth.id[rows], result.id[pairs.column[match[rows]]]
     values["IDSW"] = int(((person[1:] == person[:-1]) & (track[1:] != track[:-1])).sum())
 
     begins = matched & ~((before >= 0) & matched[before])
@@ -90,7 +90,7 @@ def _row_before(truth: Side, result: Side) -> NDArray[np.intp]:
 
 
 def _matches(pairs: Pairs, before: NDArray[np.intp]) -> NDArray[np.intp]:
-    """(N,) the reported box that each true box is matched with, or -1.
+    """(N,) the pair in which each true box is matched, or -1.
 
     Whom a box is matched with depends on the frame before. So all frames are solved at once with a guess of
     what goes on, and those again for which the guess was wrong, until none is: each round settles at least
@@ -98,10 +98,11 @@ def _matches(pairs: Pairs, before: NDArray[np.intp]) -> NDArray[np.intp]:
     """
     good = (pairs.similarity >= THRESHOLD - _EPS).nonzero()[0]
     row, column, similarity = pairs.row[good], pairs.column[good], pairs.similarity[good]
-    taker = np.full(len(before), -1)
+    match = np.full(len(before), -1)  # of the good pairs
     contested = (np.bincount(row)[row] > 1) | (np.bincount(column)[column] > 1)
     # First guess: everybody is matched with the track that they meet most often.
-    taker[row[~contested]] = column[~contested]
+    settled = (~contested).nonzero()[0]
+    match[row[settled]] = settled
     disputed = contested.nonzero()[0]
     key = pairs.meetings.key[good]
     often = np.bincount(key)[key[disputed]]
@@ -109,22 +110,22 @@ def _matches(pairs: Pairs, before: NDArray[np.intp]) -> NDArray[np.intp]:
     most = np.zeros(len(before))
     np.maximum.at(most, row[disputed], liking)
     liked = disputed[liking == most[row[disputed]]]
-    taker[row[liked]] = column[liked]
+    match[row[liked]] = liked
     frame = pairs.truth.frame[row]
     start = np.searchsorted(frame, np.arange(pairs.frames + 1))
+    # What nobody disputes is settled, unless its frame has to be solved as a whole.
+    open_ = contested
+    identity = pairs.result.id[column]
 
     def pairs_of(frames: NDArray[np.intp]) -> NDArray[np.intp]:
-        count = start[frames + 1] - start[frames]
-        rows: NDArray[np.intp] = np.arange(count.sum()) + np.repeat(
-            start[frames] - (np.cumsum(count) - count), count
-        )
-        return rows
+        some = spans(start[frames], start[frames + 1])
+        return some[open_[some]]
 
     def goes_on(some: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Whether the box of a pair was matched with the same track in the frame before."""
         earlier = before[row[some]]
-        takes = np.where(earlier >= 0, taker[earlier], -1)
-        flags: NDArray[np.bool_] = (takes >= 0) & (pairs.result.id[takes] == pairs.result.id[column[some]])
+        takes = np.where(earlier >= 0, match[earlier], -1)
+        flags: NDArray[np.bool_] = (takes >= 0) & (identity[takes] == identity[some])
         return flags
 
     counts = [np.bincount(f, minlength=pairs.frames) for f in (pairs.truth.frame, pairs.result.frame)]
@@ -134,14 +135,23 @@ def _matches(pairs: Pairs, before: NDArray[np.intp]) -> NDArray[np.intp]:
     while len(stale):
         again = pairs_of(stale)
         known[again] = goes_on(again)
-        matched = best_matches(pairs, good[again], _CONTINUES * known[again] + similarity[again])
-        taker[row[again]] = -1
-        taker[pairs.row[matched]] = pairs.column[matched]
+        worth = _CONTINUES * known[again] + similarity[again]
+        sure, doubtful = beyond_doubt(row[again], column[again], worth, MARGIN)
+        match[row[again]] = -1
+        match[row[again[sure]]] = again[sure]
+        if len(doubtful):
+            frames = np.unique(frame[again[doubtful]])
+            whole = spans(start[frames], start[frames + 1])
+            open_[whole] = True
+            known[whole] = goes_on(whole)
+            matched = whole[solve_frames(pairs, good[whole], _CONTINUES * known[whole] + similarity[whole])]
+            match[row[whole]] = -1
+            match[row[matched]] = matched
         place = np.searchsorted(shown, stale, "right")
         later = np.intersect1d(shown[place[place < len(shown)]], hard, assume_unique=True)
         doubted = pairs_of(later)
         stale = np.unique(frame[doubted[goes_on(doubted) != known[doubted]]])
-    return taker
+    return np.where(match >= 0, good[match], -1) if len(good) else match
 
 
 def _complete(values: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ the answer is then the one that ``trackeval`` comes to, which solves every frame
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,11 @@ from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite
 
 from sparsight.track.metrics.pairs import Pairs, numbered
 
-_MARGIN = 1e-10
+MARGIN = 1e-10
 """What a match must be worth beyond all alternatives to be beyond doubt; rounding errors stay below."""
 _ROUNDS = 8
+_PART = 1 << 15
+"""Pairs that are looked at together."""
 _FEW = 1 << 13
 
 
@@ -34,23 +37,57 @@ def best_matches(pairs: Pairs, positions: NDArray[np.intp], worth: NDArray[np.fl
     Returns:
         The pairs that are matched, ascending.
     """
-    row, column = pairs.row[positions], pairs.column[positions]
-    sure, open_ = beyond_doubt(row, column, worth, _MARGIN)
-    if not len(open_):
-        return positions[sure]
+    row = pairs.row[positions]
     frame = pairs.truth.frame[row]
-    hard = np.unique(frame[open_])
+    taken = []
+    for part in _frame_by_frame(frame):
+        some, value = positions[part], worth[part]
+        first = pairs.result.frame.searchsorted(frame[part.start])
+        sure, open_ = beyond_doubt(row[part] - row[part.start], pairs.column[some] - first, value, MARGIN)
+        flags = np.zeros(len(some), bool)
+        flags[sure] = True
+        if len(open_):
+            hard = np.unique(frame[part][open_])
+            whole = spans(*np.searchsorted(frame[part], (hard, hard + 1)))
+            flags[whole] = solve_frames(pairs, some[whole], value[whole])
+        taken.append(some[flags])
+    return np.concatenate(taken) if taken else positions
+
+
+def _frame_by_frame(frame: NDArray[np.intp]) -> list[slice]:
+    """Parts of some pairs, ordered by ``frame``, that hold whole frames and stay in the processor's cache."""
+    cuts = frame.searchsorted(frame[_PART::_PART])
+    ends = np.unique(np.concatenate((cuts, [len(frame)]))).tolist()
+    return [slice(first, last) for first, last in itertools.pairwise([0, *ends]) if first < last]
+
+
+def solve_frames(pairs: Pairs, positions: NDArray[np.intp], worth: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which pairs belong to the best assignment of each frame, solved on its whole matrix.
+
+    Args:
+        pairs: the boxes of the sequence.
+        positions: (K,) all allowed pairs of some frames, ascending.
+        worth: (K,) what each is worth, > 0.
+    """
+    row, column = pairs.row[positions], pairs.column[positions]
+    frame = pairs.truth.frame[row]
+    frames = np.unique(frame)
+    bounds, rows, columns = (
+        np.searchsorted(side, (frames, frames + 1)).T.tolist()
+        for side in (frame, pairs.truth.frame, pairs.result.frame)
+    )
     taken = np.zeros(len(positions), bool)
-    taken[sure] = True
-    bounds = np.searchsorted(frame, np.stack((hard, hard + 1)))
-    rows = np.searchsorted(pairs.truth.frame, np.stack((hard, hard + 1)))
-    columns = np.searchsorted(pairs.result.frame, np.stack((hard, hard + 1)))
-    for (first, last), (top, bottom), (left, right) in zip(
-        bounds.T.tolist(), rows.T.tolist(), columns.T.tolist(), strict=True
-    ):
+    for (first, last), (top, bottom), (left, right) in zip(bounds, rows, columns, strict=True):
         here = slice(first, last)
         taken[here] = solve(row[here] - top, column[here] - left, worth[here], (bottom - top, right - left))
-    return positions[taken]
+    return taken
+
+
+def spans(first: NDArray[np.intp], last: NDArray[np.intp]) -> NDArray[np.intp]:
+    """All numbers from each ``first`` up to before its ``last``, one span after the other."""
+    count = last - first
+    numbers: NDArray[np.intp] = np.arange(count.sum()) + np.repeat(first - (np.cumsum(count) - count), count)
+    return numbers
 
 
 def solve(
@@ -88,10 +125,10 @@ def beyond_doubt(
     if len(row) < _FEW:  # tables of all rows would take longer than the pairs
         row, column = numbered(row), numbered(column)
     height, width = int(row.max(initial=-1)) + 1, int(column.max(initial=-1)) + 1
+    r, c, value = row, column, worth
     for _ in range(_ROUNDS):
         if not len(open_):
             break
-        r, c, value = row[open_], column[open_], worth[open_]
         row_leads, row_second = _leads(r, value, height)
         column_leads, column_second = _leads(c, value, width)
         best = (row_leads & column_leads).nonzero()[0]
@@ -102,7 +139,8 @@ def beyond_doubt(
         row_done, column_done = np.zeros(height, bool), np.zeros(width, bool)
         row_done[r[sure]] = True
         column_done[c[sure]] = True
-        open_ = open_[~(row_done[r] | column_done[c])]
+        left = (~(row_done[r] | column_done[c])).nonzero()[0]
+        open_, r, c, value = open_[left], r[left], c[left], value[left]
     for one, other in ((row, column), (column, row)):
         if len(open_):
             chosen, left = _without_conflict(one[open_], other[open_], worth[open_], margin)

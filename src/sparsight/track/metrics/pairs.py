@@ -187,16 +187,19 @@ def touching(frames: int, truth: Side, result: Side) -> tuple[NDArray[np.intp], 
         group = both[(sizes == size).all(axis=1)]
         height, width = (int(count[group].max()) for count in counts)
         step = max(1, _BLOCK // (height * width))
+        # Written over block after block: fresh memory takes as long as the comparing.
+        spaces = np.empty((2, min(step, len(group)) * height * width), bool)
         for first in range(0, len(group), step):
             part = group[first : first + step]
             rows = _padded_rows(starts[0], counts[0], part, height, len(truth))
             columns = _padded_rows(starts[1], counts[1], part, width, len(result))
             left, top, right, bottom = padded[0].take(rows, axis=1)[..., None]
             other_left, other_top, other_right, other_bottom = padded[1].take(columns[:, None], axis=1)
-            flags = left < other_right
-            flags &= right > other_left
-            flags &= top < other_bottom
-            flags &= bottom > other_top
+            flags, other = (space[: rows.size * width].reshape(*rows.shape, width) for space in spaces)
+            np.less(left, other_right, out=flags)
+            for bound, reach in ((right, other_left), (bottom, other_top), (other_bottom, top)):
+                np.greater(bound, reach, out=other)
+                flags &= other
             # In three dimensions, nonzero takes ten times as long, as divmod does.
             place = flags.ravel().nonzero()[0]
             line = place // width
