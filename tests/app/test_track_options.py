@@ -45,6 +45,23 @@ def test_commands_list_them(command: str, names: list[dict[str, str]]) -> None:
         assert set(known) <= set(re.findall(r"\w+", said))
 
 
+COMMANDS = ["watch"]
+COMMANDS += [f"track {name}" for name in ("run", "eval", "convert", "compare", "tune")]
+COMMANDS += [f"identity {name}" for name in ("train", "who", "list", "show", "name", "forget", "merge")]
+COMMANDS += [f"identity {name}" for name in ("split", "corrections", "export", "import", "prune")]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_fits_a_terminal_and_says_what_it_means(command: str) -> None:
+    said = CliRunner(env={"COLUMNS": "80"}).invoke(app, [*command.split(), "--help"]).output
+    text = said[: said.index("╭")].partition("Examples:")[0].splitlines()
+    # A line that is too long goes on in the next, and leaves a ragged end behind.
+    paragraph = [line.strip() for line in text if line.strip()]
+    assert all(len(line) > 12 or line.endswith((".", ":")) for line in paragraph), paragraph
+    if command == "track tune":
+        assert "'sparsight[tune]'" in said
+
+
 def test_what_tune_prints_is_taken() -> None:
     for name in TRACKERS:
         line = written(name, {"max_age": 12, "new_score": 0.61234567})

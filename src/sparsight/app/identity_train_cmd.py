@@ -42,8 +42,9 @@ def train(
 ) -> None:
     """Learn names from a folder of crops per person, and who is nobody among them.
 
-    Writes the classifier, for "sparsight watch --people" and "identity who", and a page that says how good it
-    is. Four crops of each of three people are the least; ten of each of ten are a good start.
+    Writes the classifier, for "sparsight watch --people" and "identity who", and
+    a page that says how good it is. Four crops of each of three people are the
+    least; ten of each of ten are a good start.
 
     Examples:
 
@@ -88,8 +89,8 @@ def who(
 ) -> None:
     """Say who is on pictures: file, name or "unknown", and how probable it is.
 
-    The probability is that of the name where strangers are as frequent as people with names. Behind "unknown"
-    stands who it would be if it had to be somebody.
+    The probability is that of the name where strangers are as frequent as people
+    with names. Behind "unknown" stands who it would be if it had to be somebody.
     """
     import numpy as np
 

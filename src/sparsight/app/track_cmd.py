@@ -12,9 +12,6 @@ from sparsight.app.track_options import DETECTORS, EMBEDDERS, TRACKERS
 from sparsight.app.track_tune_cmd import tune
 
 track_app = typer.Typer(help="Tracks alone: make them, evaluate them, convert them.", no_args_is_help=True)
-track_app.command()(tune)
-track_app.command()(compare)
-
 FPS = 25.0
 """Frames per second where nobody says."""
 Out = Annotated[Path, typer.Option(help="Folder for the results; made if it is not there.", metavar="DIR")]
@@ -62,7 +59,8 @@ def run(
 ) -> None:
     """Detect and track, and write DIR/tracks.txt (MOTChallenge).
 
-    Nobody is known again and nothing is drawn: this is for measuring. To watch people, see "sparsight watch".
+    Nobody is known again and nothing is drawn: this is for measuring.
+    To watch people, see "sparsight watch".
 
     Examples:
 
@@ -119,7 +117,11 @@ def evaluate(
         ),
     ] = None,
     spread: Annotated[
-        float, typer.Option(help="With a preset: largest difference of coordinates.", metavar="PIXELS")
+        float,
+        typer.Option(
+            help="With a preset: largest difference of coordinates; 16 is what is usual online.",
+            metavar="PIXELS",
+        ),
     ] = 5,
     benchmark: Annotated[
         str,
@@ -152,14 +154,17 @@ def evaluate(
 ) -> None:
     """Score results against ground truth.
 
-    Files may be MOTChallenge, PoseTReID (pyppbox), KITTI tracking or CSV; a folder of ground truth holds
-    SEQUENCE/gt/gt.txt, SEQUENCE.txt, or a gt_map.txt. Values agree with trackeval's.
+    Files may be MOTChallenge, PoseTReID (pyppbox), KITTI tracking or CSV; a
+    folder of ground truth holds SEQUENCE/gt/gt.txt, SEQUENCE.txt, or a
+    gt_map.txt. Values agree with trackeval's.
 
     Examples:
 
       sparsight track eval --gt MOT15/train --pred out --metrics hota,clear,identity --out report
 
-      sparsight track eval --gt gta.mp4.txt --pred result_gta.mp4.txt --preset pyppbox3 --spread 5
+      sparsight track eval --gt gta.mp4.txt --pred result_gta.mp4.txt --preset pyppbox3
+
+      sparsight track eval --gt gta.mp4.txt --pred out/people.txt --preset pyppbox4 --spread 16
     """
     import json
 
@@ -233,8 +238,9 @@ def convert(
 ) -> None:
     """Convert labelled boxes from one format to another.
 
-    What the new format cannot hold is said; CSV holds everything. Of a folder, the ground truth of each
-    sequence is converted: to pyppbox with a gt_map.txt, else as SEQUENCE/gt/gt.txt.
+    What the new format cannot hold is said; CSV holds everything. Of a folder,
+    the ground truth of each sequence is converted: to pyppbox with a gt_map.txt,
+    else as SEQUENCE/gt/gt.txt.
 
     Examples:
 
@@ -277,3 +283,7 @@ def _refuse_overwriting(target: Path | None, inputs: tuple[Path, ...]) -> None:
 
     if target is not None and target.resolve() in {path.resolve() for path in inputs}:
         raise SparsightError(f"{target} would be overwritten by the result: choose another file.")
+
+
+track_app.command()(compare)
+track_app.command()(tune)

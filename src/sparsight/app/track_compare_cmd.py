@@ -54,17 +54,20 @@ def compare(
 ) -> None:
     """Run every combination on every sequence, and say how good and how fast each is.
 
-    HOTA, MOTA and IDF1 as by "sparsight track eval"; "returns kept" (the identity accuracy) is the share of
-    people who come back into view and keep their identity. Where the ground truth has names, "score" is
-    PoseTReID's online one (pyppbox4, 16 pixels), each number being called after whom it first stood beside.
-    frames/s count detector, embedder, tracker and re-identification, as far as they run at all: detections
-    from a file cost nothing.
+    HOTA, MOTA and IDF1 as by "sparsight track eval"; "returns kept" (the
+    identity accuracy) is the share of people who come back into view and keep
+    their identity. Where the ground truth has names, "score" is PoseTReID's
+    online one (pyppbox4, 16 pixels), each number being called after whom it
+    first stood beside. frames/s count detector, embedder, tracker and
+    re-identification, as far as they run: detections from a file cost nothing.
 
     Examples:
 
-      sparsight track compare MOT15/train --detector det --detector det_frcnn --out comparison
+      sparsight track compare MOT15/train --detector det --detector det_frcnn
 
-      sparsight track compare mine --detector yolox --tracker deepsort --tracker "sort(iou=0.2)" --reid auto
+      sparsight track compare mine --detector yolox --tracker deepsort --reid auto
+
+      sparsight track compare posetreid --detector groundtruth --out comparison
     """
     import json
 

@@ -63,11 +63,12 @@ def tune(
     ] = None,
     device: Annotated[str, typer.Option(help="Where networks run.", metavar="auto|cpu|cuda")] = "auto",
 ) -> None:
-    """Find the parameters with which a tracker does best on your own sequences.
+    r"""Find the parameters with which a tracker does best on your own sequences.
 
-    Needs Optuna: pip install 'sparsight[tune]'. The defaults are tried first, so the result is never worse on
-    these sequences; keep some others apart to see whether it holds there. The last line printed is what
-    --tracker of "watch", "track run" and "track compare" takes, in quotes.
+    Needs Optuna: pip install 'sparsight\[tune]'. The defaults are tried first, so
+    the result is never worse on these sequences; keep some others apart to see
+    whether it holds there. The last line printed is what --tracker of "watch",
+    "track run" and "track compare" takes, in quotes.
 
     Examples:
 
