@@ -465,6 +465,137 @@ class Cyclic(Odd):
         return self.head(x)
 
 
+class Sequences(Odd):
+    """A convolution over time; linear layers read it transposed, so that their bias is added by itself."""
+
+    shapes = ((4, 9),)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.three = nn.Conv1d(4, 10, 3), nn.Linear(10, 8), nn.Linear(8, 6, bias=False)
+        self.out = nn.Linear(6, 3, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.two(torch.sigmoid(self.one(x)).transpose(1, 2))
+        return self.out(torch.cos(self.three(torch.cos(x)))).mean(1)
+
+
+class Recurrent(Odd):
+    shapes = ((4, 9),)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Conv1d(4, 10, 3)
+        self.gru, self.rnn = (
+            nn.GRU(10, 7, batch_first=True),
+            nn.RNN(7, 6, batch_first=True, bidirectional=True),
+        )
+        self.two, self.head = nn.Linear(12, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.rnn(self.gru(torch.relu(self.one(x)).transpose(1, 2))[0])[0]
+        return self.head(torch.relu(self.two(x[:, -1])))
+
+
+class Encoder(Odd):
+    """Its layers run as one operation each, unless told otherwise."""
+
+    shapes = ((5, 6),)
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.embed, self.layers = nn.Linear(6, 8), nn.TransformerEncoder(layer, 2)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.layers(self.embed(x)).mean(1))
+
+
+class Scalars(Odd):
+    """Numbers without axes are computed with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.three, self.head = unit(3, 8), nn.Conv2d(8, 6, 3), unit(6, 4), head(4)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        x = self.one(x)
+        y = self.two(x)
+        return {"y": self.head(self.three(y)), "penalty": x.mean() + y.pow(2).mean()}
+
+
+class Turned(Odd):
+    """Axes are turned, added and taken away in place."""
+
+    shapes = ((4,),)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(4, 12), nn.Linear(12, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.one(x))
+        x = x.unsqueeze_(1).transpose_(1, 2) * 2
+        x = x.squeeze_(2).detach_().t().contiguous()
+        return self.two(x.t_())
+
+
+class TiedConvolutions(Odd):
+    """Two layers with one weight and two biases."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.three, self.head = nn.Conv2d(8, 8, 3, padding=1), head(8)
+        self.three.weight = self.two.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.relu(self.three(F.relu(self.two(F.relu(self.one(x)))))))
+
+
+class Modulated(Odd):
+    """A vector scales and shifts the channels of a convolution."""
+
+    shapes = ((3, 8, 8), (7,))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.conv, self.film = unit(3, 12), nn.Conv2d(12, 12, 3), nn.Linear(7, 24)
+        self.last = nn.Conv2d(12, 2, 1)
+
+    def forward(self, x: Tensor, z: Tensor) -> Tensor:
+        scale, shift = self.film(z)[:, :, None, None].chunk(2, 1)
+        return self.last(F.relu(self.conv(self.stem(x)) * (1 + scale) + shift))
+
+
+class UpGrouped(Odd):
+    """Transposed convolutions by groups."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.up = unit(3, 12), nn.ConvTranspose2d(12, 16, 4, stride=2, padding=1, groups=4)
+        self.mix, self.each = unit(16, 6), nn.ConvTranspose2d(6, 12, 1, groups=6)
+        self.last = nn.Conv2d(12, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.mix(F.relu(self.up(self.stem(x))))
+        return self.last(torch.sigmoid(self.each(x)))
+
+
+class BareParameters(Odd):
+    """Weights of the network itself, without modules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.shift = nn.Parameter(torch.randn(8, 3, 3, 3)), nn.Parameter(torch.randn(8))
+        self.two, self.three = nn.Parameter(torch.randn(6, 8, 3, 3)), nn.Parameter(torch.randn(3, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(F.conv2d(x, self.one, self.shift, padding=1))
+        return F.linear(F.relu(F.conv2d(x, self.two)).mean((2, 3)), self.three)
+
+
 ODD: dict[str, Callable[[], Odd]] = {kind.__name__: kind for kind in Odd.__subclasses__()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -195,6 +196,16 @@ def test_a_hook_is_left_alone() -> None:
     model = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
     model[0].register_forward_hook(lambda module, args, output: output + 1)
     assert "more than its kind" in folded(model, torch.randn(1, 3, 5, 5)).kept["1"]
+
+
+def test_a_weight_computed_by_a_hook_is_left_alone() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        first = torch.nn.utils.weight_norm(nn.Conv2d(3, 3, 1))
+    model = nn.Sequential(first, nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
+    result = folded(model, torch.randn(1, 3, 5, 5))
+    assert result.folded == {"3": "2"}
+    assert "more than its kind" in result.kept["1"]
 
 
 def test_bad_input_is_one_sentence() -> None:

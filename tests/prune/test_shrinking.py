@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,9 @@ from torch.nn.utils import parametrizations, prune
 
 from sparsight import SparsightError, nets
 from sparsight.nets.building import NETWORKS
-from sparsight.prune import Sparsifier
+from sparsight.prune import Sparsifier, coupling
 from sparsight.prune.shrinking import ShrinkResult, apply_layout, layout, shrink
+from sparsight.prune.shrinking.rules import RULES
 from sparsight.prune.shrinking.tracing import tensors
 
 TINY_CFG = """
@@ -135,7 +136,9 @@ def test_an_odd_network_gives_what_it_gave(name: str, seed: int, filters: float,
     assert size(result.model) == result.parameters[1] <= result.parameters[0] == size(model)
 
 
-@pytest.mark.parametrize("name", sorted(set(ODD) - {"Written", "WrittenThrough", "FixedHeads"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(ODD) - {"Written", "WrittenThrough", "FixedHeads", "BareParameters"})
+)
 def test_an_odd_network_gets_smaller(name: str) -> None:
     model = ODD[name]()
     liven(model, 0)
@@ -387,6 +390,59 @@ def test_what_is_not_followed_is_named() -> None:
     assert any("sort" in skip.reason for skip in result.skipped if skip.name == "one")
 
 
+@pytest.mark.parametrize("kind", [nn.GRU, nn.RNN, nn.LSTM])
+def test_what_a_recurrent_layer_reads_is_kept_with_a_reason(kind: type[nn.RNNBase]) -> None:
+    model = ODD["Recurrent"]()
+    model.rnn = kind(7, 6, batch_first=True, bidirectional=True)
+    model.gru = kind(10, 7, batch_first=True)
+    liven(model, 18)
+    model.one.weight.data[:4] = 0
+    model.two.weight.data[:4] = 0
+    result = shrink(model.double().eval(), examples(model, 2, 18))
+    assert (result.kept["one"], result.kept["two"]) == (10, 4)
+    assert "goes through the recurrent layer gru" in next(s.reason for s in result.skipped if s.name == "one")
+    assert difference(result.model, model, examples(model, 3, 19)) < 1e-9
+
+
+def test_hidden_neurons_of_an_encoder_layer_go() -> None:
+    assert torch.backends.mha.get_fastpath_enabled()
+    model = ODD["Encoder"]().eval()
+    liven(model, 20)
+    model.layers.layers[0].linear1.weight.data[:5] = 0
+    x = torch.rand(2, 5, 6)
+    result = shrink(model, x)
+    assert result.removed == {"layers.layers.0.linear1": 5}
+    assert "layers.layers.1.linear1" in coupling(model, x).layers
+    assert torch.backends.mha.get_fastpath_enabled()
+    assert difference(result.model, model, [x]) < 1e-5  # as one operation again
+
+
+def test_a_constant_goes_into_a_bias_that_is_added_by_itself() -> None:
+    model = ODD["Sequences"]()
+    liven(model, 21)
+    model.one.weight.data[:5] = 0
+    model.two.weight.data[2:4] = 0
+    bias = model.two.bias.detach().clone()
+    model.double().eval()
+    result = shrink(model, examples(model, 1, 21))
+    assert result.removed == {"one": 5, "two": 2}
+    dead = torch.sigmoid(model.one.bias[:5])
+    expected = bias.double() + model.two.weight[:, :5] @ dead
+    assert torch.allclose(result.model.two.bias, expected[[0, 1, 4, 5, 6, 7]])
+    assert difference(result.model, model, examples(model, 2, 22)) < 1e-12
+
+
+def test_parameters_without_a_module_have_names_of_their_own() -> None:
+    model = ODD["BareParameters"]()
+    liven(model, 23)
+    model.one.data[:3] = 0
+    model.two.data[:2] = 0
+    model.shift.data.fill_(-1)
+    result = shrink(model, torch.rand(1, 3, 8, 8))
+    assert result.removed == {"one": 3, "two": 2}
+    assert result.kept == {"one": 5, "two": 4, "three": 3}
+
+
 # --- The result --------------------------------------------------------------------------------------------
 
 
@@ -562,6 +618,149 @@ def test_a_network_whose_outputs_change_from_run_to_run() -> None:
 
     with pytest.raises(SparsightError, match="from run to run"):
         shrink(Noisy(), torch.rand(1, 3))
+
+
+class Branch(nn.Module):
+    """Takes one of two ways, as ``ask`` says of the input."""
+
+    def __init__(self, ask: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.ask = ask
+        self.one, self.two = nn.Linear(4, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.one(x)
+        return self.two(F.relu(y) if self.ask(x) else torch.sigmoid(y))
+
+
+ASKING: dict[str, Callable[[Tensor], Any]] = {
+    "bool": lambda x: x.sum() > 0,
+    "item": lambda x: x.sum().item() > 0,
+    "equal": lambda x: torch.equal(x, x.abs()),
+    "tolist": lambda x: x.tolist()[0][0] > 0,
+    "numpy": lambda x: x.detach().numpy().max() > 0,
+    "array": lambda x: np.asarray(x).max() > 0,
+}
+
+
+@pytest.mark.parametrize("how", ASKING)
+def test_a_network_that_decides_by_values_is_refused(how: str) -> None:
+    model = nn.Sequential(nn.Identity(), Branch(ASKING[how])).eval()
+    model[1].one.weight.data[:4] = 0
+    for follow in (shrink, coupling):
+        with pytest.raises(SparsightError, match=r"^1 decides by the values of its input"):
+            follow(model, torch.ones(1, 4))
+
+
+def test_what_follows_parameters_alone_may_decide() -> None:
+    model = Branch(lambda x: True)
+    model.ask = lambda x: bool(model.two.bias[0] > -9) and x.shape[1] > 0
+    model.one.weight.data[:4] = 0
+    assert shrink(model, torch.ones(1, 4)).removed == {"one": 4}
+
+
+def test_where_a_size_follows_the_input_both_ways_still_give_what_they_gave() -> None:
+    model = Branch(lambda x: len((x > 0).nonzero()) > 0).eval()
+    liven(model, 24)
+    model.one.weight.data[:4] = 0
+    result = shrink(model, torch.rand(2, 4))
+    for x in (torch.full((2, 4), 9.0), torch.full((2, 4), -9.0)):
+        assert difference(result.model, model, [x]) < 1e-6
+    assert "when the size of nonzero is seen" in str(result.skipped[0])
+
+
+def test_a_small_but_real_difference_is_refused() -> None:
+    class Counted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = nn.Linear(3, 8), nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.two(F.relu(self.one(x))) * (1 + 1e-5 * self.one.out_features)
+
+    model = Counted()
+    model.one.weight.data[:4] = 0
+    with pytest.raises(SparsightError, match=r"differ by 4\.0e-05.*numbers of its channels"):
+        shrink(model, torch.rand(2, 3))
+
+
+class Rough(nn.Module):
+    """Makes rounding large."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(3, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sin(1e4 * self.two(torch.sigmoid(self.one(x))))
+
+
+def test_rounding_alone_is_no_difference() -> None:
+    model = Rough()
+    liven(model, 25)
+    model.one.weight.data[:4] = 0
+    result = shrink(model, torch.rand(50, 3))
+    assert result.removed == {"one": 4}
+    assert result.difference > 1e-5
+
+
+def test_where_rounding_cannot_be_told_from_a_mistake() -> None:
+    class Single(Rough):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x.float())
+
+    model = Single()
+    liven(model, 25)
+    model.one.weight.data[:4] = 0
+    with pytest.raises(SparsightError, match="does not run in float64"):
+        shrink(model, torch.rand(50, 3))
+
+
+def test_outputs_that_are_not_numbers() -> None:
+    class Masked(nn.Module):
+        def __init__(self, value: float) -> None:
+            super().__init__()
+            self.one, self.two, self.value = nn.Linear(3, 8), nn.Linear(8, 3), value
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.two(F.relu(self.one(x))).masked_fill(x > 0.5, self.value)
+
+    for value in (-torch.inf, torch.nan):
+        model = Masked(value)
+        model.one.weight.data[:4] = 0
+        if value == -torch.inf:
+            assert shrink(model, torch.rand(9, 3)).removed == {"one": 4}
+        else:
+            with pytest.raises(SparsightError, match="Masked gives NaN on the example inputs"):
+                shrink(model, torch.rand(9, 3))
+
+
+def test_a_shape_is_enough() -> None:
+    model = nets.build("convnet", widths=(8, 8))
+    model.features[0].weight.data[:4] = 0
+    assert shrink(model, (3, 32, 32)).removed == shrink(model, torch.rand(1, 3, 32, 32)).removed != {}
+
+
+def test_what_is_no_module_of_python() -> None:
+    scripted = torch.jit.script(nn.Sequential(nn.Linear(3, 3)))
+    for follow in (shrink, coupling):
+        with pytest.raises(SparsightError, match="TorchScript"):
+            follow(scripted, torch.rand(1, 3))
+        with pytest.raises(SparsightError, match="0 is compiled to TorchScript"):
+            follow(nn.Sequential(scripted), torch.rand(1, 3))
+        with pytest.raises(SparsightError, match=r"nn\.Module"):
+            follow("resnet18", torch.rand(1, 3))  # type: ignore[arg-type]
+
+
+def test_a_fault_in_following_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise IndexError("index out of range")
+
+    monkeypatch.setitem(RULES, "relu", broken)
+    model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 1))
+    for follow in (shrink, coupling):
+        with pytest.raises(SparsightError, match=r"relu in 1 could not be followed \(index out of range"):
+            follow(model, torch.rand(1, 3))
 
 
 def test_random_numbers_of_the_caller_are_left_alone() -> None:

@@ -129,23 +129,55 @@ def test_numbers_that_are_none_are_found() -> None:
 
 
 class Asks(nn.Module):
-    """Takes the branch that the values of its maps ask for."""
+    """Picks pixels by the values of its maps; how many there are is seen by its code."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.usual, self.rare = unit(3, 8), unit(8, 8), unit(8, 8)
-        self.last = nn.Conv2d(8, 2, 1)
+        self.first, self.asked, self.last = unit(3, 8), unit(8, 8), nn.Linear(8, 2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.first(x)
-        return self.last(self.usual(x) if x.std() > 1e-3 else self.rare(x))
+        x = self.asked(self.first(x)).movedim(1, -1)
+        return self.last(x[x.mean(-1) > 0.1])
 
 
-def test_a_network_that_asks_for_values_is_run_with_them() -> None:
-    model = Asks()
-    model.first[1].bias.data.zero_()
-    found = coupling(model.eval(), torch.randn(1, 3, 8, 8))
-    assert found.layers == ("usual.0",)  # the first is read by what asks
+def test_a_network_whose_sizes_depend_on_values_is_run_with_them() -> None:
+    model = Asks().eval()
+    liven(model, 1)
+    found = coupling(model, torch.randn(1, 3, 8, 8))
+    assert found.layers == ("first.0",)  # what is there when a size is seen may be used otherwise
+    model.first[0].weight.data[:3] = 0
+    model.asked[0].weight.data[:3] = 0
+    result = shrink(model, torch.randn(1, 3, 8, 8))
+    assert result.kept["first.0"] < 8 and result.kept["asked.0"] == 8
+
+
+# --- Layers of which shrinking can remove nothing are not offered ------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("Upscaled", {"one.0", "three.0"}),  # two: four channels make one of the next
+        # multiplied: two filters to a channel
+        ("Inverted", {"stem.0", "block.0.0", "block.1.0", "block.2.0"}),
+        ("Modulated", {"stem.0"}),  # a scale and a shift for each channel of conv
+        ("UpGrouped", {"stem.0", "mix.0"}),
+    ],
+)
+def test_what_is_offered_can_be_removed(name: str, wanted: set[str]) -> None:
+    model = ODD[name]()
+    liven(model, 2)
+    model.double().eval()
+    example = examples(model, 1, 2)
+    found = coupling(model, example)
+    assert set(found.layers) == wanted
+    with Sparsifier(
+        model, 0.5, granularity="filter", layers=found.layers, coupled=found.coupled
+    ) as sparsifier:
+        sparsifier.mask()
+    found.silence(model)
+    left = {skip.name: skip.reason for skip in shrink(model, example).skipped if skip.channels}
+    assert all("keeps the groups" in left[name] for name in found.layers if name in left)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_leaves
 
 from sparsight.errors import SparsightError
 from sparsight.prune.profiling import does_not_run, sample_inputs
+from sparsight.prune.shrinking.surgery import sharing_copy
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -61,10 +62,11 @@ def fold_batchnorm(
         became of each batch norm.
 
     Raises:
-        SparsightError: the network does not run on the input, or gives other outputs once folded.
+        SparsightError: the network cannot be copied, does not run on the input, or gives other outputs once
+            folded.
     """
     inputs = sample_inputs(model, example_inputs)
-    new = copy.deepcopy(model).eval()
+    new = copy.deepcopy(sharing_copy(model)).eval()
     trace = _Trace(new)
     before = trace.run(inputs)
     folded: dict[str, str] = {}

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from sparsight.errors import SparsightError
 from sparsight.prune.layer import prunable_layers
 from sparsight.prune.profiling import sample_inputs
-from sparsight.prune.shrinking.slots import zero_rows
+from sparsight.prune.shrinking.slots import distinct, zero_rows
 from sparsight.prune.shrinking.solving import Rules, Solver
-from sparsight.prune.shrinking.surgery import layers, ready
+from sparsight.prune.shrinking.surgery import followable, layers, ready
 from sparsight.prune.shrinking.tracing import Contraction, Trace, Tracer
 from sparsight.prune.shrinking.walking import held, walked
 
@@ -24,7 +24,8 @@ class Coupling:
     """How the output channels of a network's layers hang together.
 
     Attributes:
-        layers: names of the layers whose channels may go: all but those that make what the network gives.
+        layers: names of the layers whose channels ``shrink`` can take away one by one: not those that make
+            what the network gives, go through what is not followed, or share a channel with several others.
         coupled: names of layers that lose the same channels, two or more in each: those summed by a residual
             connection, a depthwise convolution and what it reads.
     """
@@ -141,25 +142,30 @@ def coupling(
         example_inputs: as for ``profile``.
 
     Raises:
-        SparsightError: the network does not run on these inputs or cannot be copied, or its weights are not
-            finite.
+        SparsightError: the network does not run on these inputs or cannot be copied, its weights are not
+            finite, or its code decides by values of what it computes.
     """
+    followable(model)
     base = ready(model)
     inputs = [tensor.cpu() for tensor in sample_inputs(model, example_inputs)]
     try:
-        trace = Tracer(base, constants=False, values=False).run(inputs, {})
-    except SparsightError:  # it asks for values, or there is something wrong with it
-        trace = Tracer(base, constants=False).run(inputs, {})
+        trace = Tracer(base, silent=True, values=False).run(inputs, {})
+    except SparsightError:  # its sizes depend on values, or there is something wrong with it
+        trace = Tracer(base, silent=True).run(inputs, {})
     for slots in trace.inputs:
         trace.pins.append((slots, "is an input of the model"))
     parameters = dict(base.named_parameters())
     solver = Solver(trace, Rules())
     known = prunable_layers(model)
+    made = {name: solver.classes[slots] for name, slots in layers(trace)}
+    fixed = solver.pinned.clone()
+    for contraction in trace.contractions.values():  # what does not fall silent is read
+        fixed[solver.classes[contraction.ins[~solver.foldable(contraction)]]] = True
+    _fix_entangled([made[contraction.layer] for contraction in trace.contractions.values()], fixed)
     channels: dict[str, Tensor] = {}
     groups: dict[tuple[int, ...], list[str]] = defaultdict(list)
-    for name, slots in layers(trace):
-        classes = solver.classes[slots]
-        if name in known and not solver.pinned[classes].any():
+    for name, classes in made.items():
+        if name in known and not fixed[classes].any() and len(distinct(classes)) == len(classes):
             channels[name] = classes
             groups[tuple(classes.tolist())].append(name)
     # What is given per channel and is no kernel: biases, and what norms multiply by and add.
@@ -176,8 +182,23 @@ def coupling(
         tuple(tuple(names) for names in groups.values() if len(names) > 1),
         channels,
         voices,
-        replace(trace, outputs=[]),  # no activation is kept
+        replace(trace, outputs=[], notes=[]),  # no activation is kept
         solver.classes,
         solver.pinned,
         {name: tensor.shape for name, tensor in held(base).items()},
     )
+
+
+def _fix_entangled(made: list[Tensor], fixed: Tensor) -> None:
+    """Mark classes that layers share without being alike: no mask of whole filters frees them.
+
+    Args:
+        made: per layer, the classes of its channels in order, (n,) each.
+        fixed: bool per class; changed in place.
+    """
+    alike: dict[tuple[int, ...], Tensor] = {tuple(classes.tolist()): classes for classes in made}
+    if alike:
+        owners = torch.zeros(len(fixed), dtype=torch.int64)
+        for classes in alike.values():
+            owners.index_add_(0, classes, torch.ones_like(classes))
+        fixed[owners > 1] = True

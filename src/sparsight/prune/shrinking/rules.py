@@ -47,7 +47,7 @@ def follow(
     else:
         tracer.step.sized = name not in UNSIZED and not _is_plain_pointwise(func)
     tracer.trace.quiet = tracer.trace.quiet and _keeps_zeros(tracer, name, args)
-    if "out" in kwargs:
+    if "out" in kwargs or tracer.step.where in tracer.recurrent:
         opaque(tracer, func, args, kwargs, result)
     elif name in RULES:
         RULES[name](tracer, func, args, kwargs, result)
@@ -74,11 +74,12 @@ def movement(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str,
     tracer.step.strict = False
     tensor, *rest = args
     value = tracer.value(tensor)
+    shape = tensor.shape if tracer.shape is None else tracer.shape
 
     def move(array: Tensor) -> Any:
         if _name(func) in RESHAPES:  # the slots need not lie in memory as the tensor does
-            return array.expand(tensor.shape).reshape(result.shape)
-        return func(array.expand(tensor.shape), *rest, **kwargs)
+            return array.expand(shape).reshape(result.shape)
+        return func(array.expand(shape), *rest, **kwargs)
 
     parts = result if isinstance(result, (list, tuple)) else [result]
     if value.slots.numel() == 1:
@@ -150,6 +151,8 @@ def pointwise(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str
         )
         return
     if tracer.before is not None:
+        if changed is not None:
+            _overwrite(tracer, changed, dynamic)
         tracer.give(out, Value(slots, unknown(slots)))
         _give_extras(tracer, result, slots)
         return
@@ -171,7 +174,8 @@ def _meet(tracer: Tracer, tensors: list[Tensor], rank: int, changed: Tensor | No
     slots, shapes = [], []
     for tensor in tensors:
         lead = (1,) * (rank - tensor.ndim)
-        slots.append(tracer.value(tensor).slots.reshape(*lead, *tracer.value(tensor).slots.shape))
+        own = tracer.value(tensor).slots
+        slots.append(own.reshape((*lead, *own.shape)))
         shapes.append((*lead, *tensor.shape))
     sizes = [max(axis) for axis in zip(*(s.shape for s in slots), strict=True)]
     for own, shape in zip(slots, shapes, strict=True):
@@ -349,9 +353,8 @@ def convolution(
     depthwise = not transposed and groups == channels and groups > 1
     if tracer.before is not None and source is not None:  # few channels left make one kind look like another
         depthwise = source.name in tracer.before.depthwise
-    if source is None or (transposed and groups > 1) or not _direct_bias(tracer, bias):
-        why = "of a grouped transposed convolution" if transposed and groups > 1 else "computed while it runs"
-        _stay(tracer, [x], result, f"goes through {tracer.here}, whose weight is {why}")
+    if source is None or not _direct_bias(tracer, bias):
+        _stay(tracer, [x], result, f"goes through {tracer.here}, whose weight is computed while it runs")
         return
     slots, constant = _along(tracer, tracer.value(x), 1, channels)
     if depthwise:
@@ -373,7 +376,7 @@ def convolution(
     if contraction is None:  # no module convolves by one weight both ways
         opaque(tracer, func, args, kwargs, result)
         return
-    _contract(tracer, contraction, weight, bias, constant, result)
+    _contract(tracer, contraction, bias, constant, result)
 
 
 def _padding_note(source: Source) -> str:
@@ -405,6 +408,10 @@ def _contraction(
         found.constants = torch.where(found.constants == constant, constant, torch.nan)
         found.padded |= padded
         found.calls += 1
+        if bias is not None and _source_name(tracer, bias) != found.bias:  # there is no one place for a shift
+            tracer.tie_axis(_source_name(tracer, bias), 0, found.outs)
+        if (None if bias is None else _source_name(tracer, bias)) != found.bias:
+            found.can_add = False
         return found
     count = source.tensor.shape[axes[0]] * (groups if axes[0] == 1 else 1)
     outs = tracer.filters(name, count)
@@ -427,14 +434,15 @@ def _contraction(
 
 
 def _contract(
-    tracer: Tracer, contraction: Contraction, weight: Tensor, bias: Tensor | None, constant: Tensor,
-    result: Tensor,
-) -> None:  # fmt: skip
+    tracer: Tracer, contraction: Contraction, bias: Tensor | None, constant: Tensor, result: Tensor
+) -> None:
     """Give a value to what a weight has made of its input."""
     if not tracer.constants:
         values = unknown(contraction.outs)
+    elif tracer.silent:
+        values = torch.zeros(len(contraction.outs), dtype=torch.float64)
     else:
-        values = _contracted(contraction, weight.detach(), constant)
+        values = _contracted(contraction, constant)
         values = values if bias is None else values + bias.detach().double()
     made = along(1, result.ndim, contraction.outs, values)
     made.maker = contraction.name
@@ -442,7 +450,7 @@ def _contract(
     tracer.give(result, made)
 
 
-def _contracted(contraction: Contraction, weight: Tensor, constant: Tensor) -> Tensor:
+def _contracted(contraction: Contraction, constant: Tensor) -> Tensor:
     """Per filter, the constant that it makes, without the bias: NaN where it reads what follows the input.
 
     Zero padding lets a filter that reads a constant other than zero differ from place to place.
@@ -455,9 +463,7 @@ def _contracted(contraction: Contraction, weight: Tensor, constant: Tensor) -> T
     given = per_group.nan_to_num(0.0)
     resting = (~live & ~contraction.zero).nonzero().reshape(-1)
     if len(resting) and not contraction.padded and bool(given.any()):
-        rows = weight.index_select(contraction.out_axis, resting)
-        rows = rows.transpose(0, 1) if contraction.out_axis == 1 else rows
-        sums = rows.reshape(*rows.shape[:2], -1).sum(2, dtype=torch.float64)
+        sums = contraction.blocks.flatten(0, 1)[resting].sum(2, dtype=torch.float64)
         group = resting // (len(live) // groups)
         values[resting] = (sums * given[group]).sum(1)
     return torch.where(live, torch.nan, values)
@@ -484,7 +490,7 @@ def linear(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, A
             tracer.pin(held, f"belongs to {source.name}, which is used in two ways")
         _stay(tracer, [args], result, f"goes through {source.name}, which is used in two ways")
         return
-    _contract(tracer, contraction, source.tensor, bias, constant, result)
+    _contract(tracer, contraction, bias, constant, result)
 
 
 def batch_norm(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
@@ -505,7 +511,9 @@ def batch_norm(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[st
     live = training or mean is None
     gain = torch.ones(()) if weight is None else weight.detach().double()
     shift = torch.zeros(()) if bias is None else bias.detach().double()
-    if live:  # a constant channel is its own mean
+    if tracer.silent and isinstance(weight, torch.nn.Parameter):
+        values = torch.zeros(len(slots))
+    elif live:  # a constant channel is its own mean
         values = torch.where(constant.isnan() & (gain != 0), torch.nan, shift.expand(len(slots)))
     else:
         scale = gain / torch.sqrt(variance.double() + epsilon)
@@ -744,7 +752,8 @@ RESHAPES = ("view", "_unsafe_view", "_reshape_alias", "reshape")
 MOVEMENTS = (
     *RESHAPES, "permute", "transpose", "t", "unsqueeze", "squeeze",
     "slice", "select", "split", "split_with_sizes", "unbind", "expand", "flip", "roll", "repeat", "detach",
-    "alias", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle",
+    "alias", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "transpose_", "t_", "squeeze_",
+    "unsqueeze_", "detach_",
 )  # fmt: skip
 
 POOLINGS = (

@@ -109,7 +109,7 @@ class Solver:
                 if done.get(contraction.name) == (total := int(rows.sum())):
                     continue
                 done[contraction.name] = total
-                wanted = contraction.read(rows) & ~self._foldable(contraction)
+                wanted = contraction.read(rows) & ~self.foldable(contraction)
                 classes = self.classes[contraction.ins[wanted]]
                 fresh = distinct(classes[~self.needed[classes]])
                 if len(fresh):
@@ -118,7 +118,8 @@ class Solver:
                     reason = f"{contraction.layer} reads what it is summed with"
                     self.reasons.update(dict.fromkeys(fresh.tolist(), reason))
 
-    def _foldable(self, contraction: Contraction) -> Tensor:
+    def foldable(self, contraction: Contraction) -> Tensor:
+        """Which of a layer's inputs are constants that it can do without: bool (inputs,)."""
         constants = contraction.constants
         if contraction.can_add or contraction.norm or contraction.padded:
             return ~constants.isnan()

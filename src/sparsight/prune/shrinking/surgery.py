@@ -88,6 +88,24 @@ def _is_plain(module: nn.Module) -> bool:
 _MAKING = ("__new__", "__reduce_ex__", "__reduce__", "__getstate__")
 
 
+def followable(model: nn.Module) -> None:
+    """Whether a network's operations can be seen one by one at all.
+
+    Raises:
+        SparsightError: it is no module of PyTorch, or a part of it is compiled to TorchScript.
+    """
+    if not isinstance(model, nn.Module):
+        raise SparsightError(
+            f"a network must be a module of PyTorch (nn.Module), not a {type(model).__name__}."
+        )
+    for path, module in [("", model)] if isinstance(model, torch.jit.ScriptModule) else walked(model):
+        if isinstance(module, torch.jit.ScriptModule):
+            raise SparsightError(
+                f"{path or 'the model'} is compiled to TorchScript, which cannot be followed or cut: give "
+                "the module that it was made from."
+            )
+
+
 def ready(model: nn.Module) -> nn.Module:
     """A copy to work on: on the CPU, in evaluation mode, masks and parametrisations of PyTorch baked in.
 
@@ -148,12 +166,13 @@ def cut(model: nn.Module, trace: Trace, plan: Plan) -> Callable[[], None]:
         outs = plan.kept[contraction.outs]
         if shift is None:
             continue
-        if contraction.bias is None and contraction.norm is None:
+        bias = contraction.bias or _added_later(contraction, tensors)
+        name = bias or contraction.norm
+        if name is None:
             made[f"{contraction.layer}.bias".lstrip(".")] = shift.to(weight.dtype)
             continue
-        name = contraction.bias or contraction.norm or ""
         values = changed(name).double().clone()
-        values[outs] += shift if contraction.bias else -shift
+        values[outs] += shift if bias else -shift
         made[name] = values.to(changed(name).dtype)
     stays: dict[tuple[int, int, int], Tensor] = {}  # a norm and the layer before it have the same slots
     for (name, axis), slots in trace.axes.items():
@@ -168,6 +187,12 @@ def cut(model: nn.Module, trace: Trace, plan: Plan) -> Callable[[], None]:
     return _install(model, made, groups)
 
 
+def _added_later(contraction: Contraction, tensors: dict[str, Tensor]) -> str | None:
+    """A layer's bias where it is added by an operation of its own, as after a product of views."""
+    name = f"{contraction.layer}.bias".lstrip(".")
+    return name if name in tensors and contraction.norm is None else None
+
+
 def _reduce(contraction: Contraction, weight: Tensor, plan: Plan) -> tuple[Tensor, Tensor | None, int]:
     """A weight without what the plan gives up.
 
@@ -178,18 +203,16 @@ def _reduce(contraction: Contraction, weight: Tensor, plan: Plan) -> tuple[Tenso
     ins = plan.kept[contraction.ins].reshape(contraction.groups, -1)
     outs = plan.kept[contraction.outs].reshape(contraction.groups, -1)
     constants = contraction.constants.reshape(contraction.groups, -1).nan_to_num(0.0)
-    transposed = contraction.out_axis == 1
-    blocks = weight.transpose(0, 1) if transposed else weight
-    blocks = blocks.reshape(contraction.groups, -1, *blocks.shape[1:])
     parts, shifts = [], []
+    blocks = contraction.by_group(weight)
     for block, rows, columns, given in zip(blocks, outs, ins, constants, strict=True):
         if bool(rows.any()):
             part, shift = _reduce_group(_select(block, 0, rows), columns, given, padded=contraction.padded)
-            parts.append(part)
+            parts.append(part.transpose(0, 1) if contraction.out_axis == 1 else part)
             shifts.append(shift)
     weight = torch.cat(parts) if len(parts) > 1 else parts[0]
     shift = torch.cat(shifts)
-    return weight.transpose(0, 1) if transposed else weight, shift if bool(shift.any()) else None, len(parts)
+    return weight, shift if bool(shift.any()) else None, len(parts)
 
 
 def _reduce_group(rows: Tensor, columns: Tensor, given: Tensor, *, padded: bool) -> tuple[Tensor, Tensor]:

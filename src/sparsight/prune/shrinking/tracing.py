@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sparsight.errors import SparsightError
+from sparsight.prune.shrinking.asking import UnseenReads, asks_size, asks_value
 from sparsight.prune.shrinking.slots import FIXED, Source, Value, distinct, fixed, unknown, zero_rows
 from sparsight.prune.shrinking.walking import held, walked
 
@@ -69,13 +70,14 @@ class Contraction:
 
     @property
     def layer(self) -> str:
-        """The module's name."""
-        return self.name.rpartition(".")[0]
+        """The module's name; of a parameter that is no module's ``weight``, its own."""
+        path, _, attribute = self.name.rpartition(".")
+        return path if attribute == "weight" else self.name
 
     @functools.cached_property
     def zero(self) -> Tensor:
         """Whether each filter is zero as a whole: bool (filters,)."""
-        return zero_rows(self._blocks.flatten(0, 1))
+        return zero_rows(self.blocks.flatten(0, 1))
 
     def reading(self, columns: Tensor) -> Tensor:
         """Which filters read any of these input channels.
@@ -89,9 +91,9 @@ class Contraction:
         if bool(columns.all()):
             return ~self.zero
         if self.groups == 1:
-            return _crossing(self._blocks[0], ~self.zero, columns[0])
+            return _crossing(self.blocks[0], ~self.zero, columns[0])
         open_rows = ~self.zero.reshape(self.groups, -1)
-        found = [_crossing(*group) for group in zip(self._blocks, open_rows, columns, strict=True)]
+        found = [_crossing(*group) for group in zip(self.blocks, open_rows, columns, strict=True)]
         return torch.cat(found)
 
     def read(self, rows: Tensor) -> Tensor:
@@ -103,7 +105,7 @@ class Contraction:
         Returns:
             bool (inputs,), all groups'.
         """
-        blocks = self._blocks.transpose(1, 2)
+        blocks = self.blocks.transpose(1, 2)
         rows = rows & ~self.zero
         if self.groups == 1:
             return _crossing(blocks[0], torch.ones((), dtype=torch.bool), rows)
@@ -112,11 +114,15 @@ class Contraction:
         return torch.cat([_crossing(*group) for group in zip(blocks, open_columns, rows, strict=True)])
 
     @functools.cached_property
-    def _blocks(self) -> Tensor:
+    def blocks(self) -> Tensor:
         """The weight as (groups, filters, inputs, taps), per group."""
-        weight = self.weight.detach()
-        weight = weight.transpose(0, 1) if self.out_axis == 1 else weight
-        return weight.reshape(self.groups, weight.shape[0] // self.groups, weight.shape[1], -1)
+        blocks = self.by_group(self.weight.detach())
+        return blocks.reshape(*blocks.shape[:3], -1)
+
+    def by_group(self, weight: Tensor) -> Tensor:
+        """A weight of this layer as (groups, filters, inputs, *kernel), per group."""
+        blocks = weight.reshape(self.groups, weight.shape[0] // self.groups, *weight.shape[1:])
+        return blocks.transpose(1, 2) if self.out_axis == 1 else blocks
 
     def along(self, axis: int) -> Tensor:
         """Slots along an axis of a weight without groups."""
@@ -212,6 +218,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         before: the trace of the network as it was.
         kept: bool per slot of ``before``.
         constants: whether to find out which channels are constant; without, only which belong together.
+        silent: whether to take every channel that a layer makes for one that was zeroed and silenced. What is
+            not constant then cannot be removed.
         values: whether to compute what layers give. Without, it is zeros, which take no time to make: enough
             to see what belongs together, unless the network's code asks for a value: then the run fails.
     """
@@ -223,12 +231,14 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kept: Tensor | None = None,
         *,
         constants: bool = True,
+        silent: bool = False,
         values: bool = True,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.trace = Trace()
         self.before = before
         self.constants = constants and before is None
+        self.silent = silent
         self.computes = values
         self.kept = kept if kept is not None else torch.ones(1, dtype=torch.bool)
         self.step = Step("", "")
@@ -238,7 +248,10 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._paths = {id(module): path for path, module in modules}
         self.norms: Counter[str] = Counter()
         self.cuts: dict[int, tuple[Value, str, list[Tensor]]] = {}
+        self.shape: torch.Size | None = None  # of a tensor before it was turned in place
+        self.sized_by = ""  # the last operation whose size the code may have decided by
         self._model = model
+        self.recurrent = {path for path, module in modules if isinstance(module, nn.RNNBase)}
         for name, tensor in held(model).items():
             self.give(tensor, fixed(tensor.ndim, static=True, source=Source(name, tensor)))
         for path, module in modules:
@@ -256,18 +269,21 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Run the network and return what was seen.
 
         Raises:
-            SparsightError: it fails on these inputs, or returns what cannot be looked into.
+            SparsightError: it fails on these inputs, decides by values of what it computes, or returns what
+                cannot be looked into.
             ConflictError: it is a shrunk network and does not behave like the one before.
         """
         for tensor in tensors([args, kwargs], "the example inputs"):
             self._register_input(tensor)
         try:
-            with torch.no_grad(), self:
+            # The values that the code of a shrunk network reads are those that it read before.
+            reads = UnseenReads(self._refuse_read) if self.before is None else contextlib.nullcontext()
+            with torch.no_grad(), unfused(), reads, self:
                 result = self._model(*args, **kwargs)
         except (ConflictError, SparsightError):
             raise
         except Exception as error:
-            reason = str(error).strip().split("\n", 1)[0].rstrip(".")
+            reason = _reason(error)
             if self.before is not None:
                 raise ConflictError(len(self.trace.steps), reason) from error
             frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
@@ -298,6 +314,10 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         from sparsight.prune.shrinking.rules import follow
 
         kwargs = kwargs or {}
+        if asks_value(func) and self.before is None:
+            for tensor in operands(args) + operands(kwargs):
+                self._refuse_read(tensor, "a number or a truth value")
+        self.shape = args[0].shape if _turns(func) else None
         result = func(*args, **kwargs) if self.computes else self._stand_in(func, args, kwargs)
         inputs = operands(args) + operands(kwargs) if kwargs else operands(args)
         if not inputs:  # a fresh tensor: fixed, once anybody asks
@@ -309,7 +329,17 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             value.uses += 1
             if not value.static:
                 self.step.inputs.append((value.slots, tensor.shape))
-        follow(self, func, args, kwargs, result, values)
+        try:
+            follow(self, func, args, kwargs, result, values)
+        except (ConflictError, SparsightError):
+            raise
+        except Exception as error:
+            raise SparsightError(
+                f"{self.here} could not be followed ({_reason(error)}): write that part otherwise, or leave "
+                "this network as it is."
+            ) from error
+        if self.step.inputs and asks_size(func, args) and self.before is None:
+            self._keep_all_from_here()
         for tensor in operands(result):
             if not (value := self.value(tensor)).static:
                 self.step.outputs.append((value.slots, tensor.shape))
@@ -325,10 +355,34 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         shape = None if kwargs else _shape_of_layer(_step_name(func), args)
         if shape is not None:
             return args[0].new_zeros(shape)
-        depends = torch.Tag.data_dependent_output in func.tags or torch.Tag.dynamic_output_shape in func.tags
-        if depends and not all(self.value(tensor).static for tensor in operands(args) + operands(kwargs)):
-            raise SparsightError(f"{_step_name(func)} asks for a value.")
+        tensors = operands(args) + operands(kwargs)
+        if asks_size(func, args) and not all(self.value(tensor).static for tensor in tensors):
+            raise SparsightError(f"the size of {_step_name(func)} depends on values.")
         return func(*args, **kwargs)
+
+    def _refuse_read(self, tensor: Tensor, what: str) -> None:
+        """Numbers that follow the input may decide what runs, and only one of the ways was seen.
+
+        Raises:
+            SparsightError: ``tensor`` follows the input.
+        """
+        if self.value(tensor).static:
+            return
+        path = self._module(_callers(sys._getframe(1)))
+        raise SparsightError(
+            f"{path or type(self._model).__name__} decides by the values of its input, which cannot be "
+            f"followed (its code reads {what} from what it computes): choose with torch.where, which keeps "
+            "all ways, or shrink the parts by themselves."
+        )
+
+    def _keep_all_from_here(self) -> None:
+        """Where a size follows the input, code may decide by it: what is there now may be used otherwise."""
+        self.sized_by = self.here
+        for reference, value in self.values.values():
+            if not value.static and reference() is not None:
+                self.pin(
+                    value.slots, f"is there when the size of {self.here} is seen, which follows the input"
+                )
 
     # --- What rules use --------------------------------------------------------------------------------
 
@@ -408,13 +462,18 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     @property
     def here(self) -> str:
         """Where the run is, for people."""
+        if self.step.where in self.recurrent:
+            return f"the recurrent layer {self.step.where}".rstrip()
         operation = self.step.name.removeprefix("aten.").partition(".")[0]
         return f"{operation} in {self.step.where}" if self.step.where else operation
 
     def filters(self, name: str, count: int) -> Tensor:
         """Slots for the channels that a weight makes: new ones, or in a shrunk network those kept."""
         if self.before is None:
-            return self.new_slots(count)
+            slots = self.new_slots(count)
+            if self.sized_by:
+                self.pin(slots, f"runs after the size of {self.sized_by} is seen, which follows the input")
+            return slots
         outs = self.before.contractions[name].outs
         return outs[self.kept[outs]]
 
@@ -432,7 +491,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         assert self.before is not None
         index = len(self.trace.steps)
         expected = self.before.steps[index] if index < len(self.before.steps) else None
-        if expected is None or expected.name != self.step.name:
+        if expected is None or _alike(expected.name) != _alike(self.step.name):
             name = expected.name if expected else "the end"
             raise ConflictError(index, f"{self.here} runs where {name} did")
         if len(expected.inputs) != len(self.step.inputs) or len(expected.outputs) != len(self.step.outputs):
@@ -507,6 +566,17 @@ def _step_name(func: Any) -> str:
     return str(func).replace("_unsafe_view", "view").replace("_reshape_alias", "view")
 
 
+def _alike(name: str) -> str:
+    """A product to which a folded constant gave a bias is still the same operation."""
+    return "aten.addmm.default" if name == "aten.mm.default" else name
+
+
+@functools.cache
+def _turns(func: Any) -> bool:
+    """Whether an operation changes the shape of the tensor that it is given."""
+    return torch.Tag.inplace_view in func.tags
+
+
 def _shape_of_layer(name: str, args: tuple[Any, ...]) -> tuple[int, ...] | None:
     """Shape of what a convolution or linear layer gives; None for all else, and where that is to fail."""
     if name in ("aten.addmm.default", "aten.mm.default"):
@@ -532,6 +602,22 @@ def _callers(frame: FrameType | None) -> Iterator[FrameType]:
     while frame is not None:
         yield frame
         frame = frame.f_back
+
+
+@contextlib.contextmanager
+def unfused() -> Iterator[None]:
+    """Attention and encoder layers take their usual way: fused as one operation, they hide their neurons."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what an error says."""
+    return str(error).strip().split("\n", 1)[0].rstrip(".") or type(error).__name__
 
 
 def takes_bias(module: nn.Module) -> bool:
