@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= out/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help peers demo test quick real opencv4 lint docs bench clean
+.PHONY: help peers demo test quick real schedules opencv4 lint docs bench clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -38,6 +38,9 @@ quick: $(VENV)/.peers  ## tests that need nothing but the package
 
 real: $(VENV)/.peers  ## tests on real weights and data; skipped where SPARSIGHT_ASSETS is not set
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m real
+
+schedules: $(VENV)/.user  ## the table of pruning schedules alone, on real data: part of it is what `real` checks
+	$(BIN)/python benchmarks/prune/schedules.py --out out/schedules
 
 OPENCV_TESTS := tests/media tests/track/test_detect.py tests/track/test_poses.py tests/track/trackers/test_tracker_camera.py \
 	tests/saliency/classic tests/saliency/metrics $(addprefix tests/saliency/test_,external.py moving.py popouts.py rarity.py) \

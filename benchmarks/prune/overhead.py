@@ -1,6 +1,6 @@
 """What sparsification adds to a training step of ResNet18 while the masks stay as they are.
 
-    python benchmarks/prune/overhead.py [--size 224] [--batch 128] [--rounds 5] [--device cpu]
+    python benchmarks/prune/overhead.py [--size 224] [--batch 128] [--rounds 5] [--device cpu] [--out FILE]
 
 Steps with and without a sparsifier alternate in one run; printed are the median of either and of their ratio,
 and beside them what the sparsifier's own work takes: re-applying masks, and choosing them anew. On a CPU one
@@ -14,11 +14,14 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
+from common import processor
 from torch import nn
 
 from sparsight import nets
+from sparsight.files import write_text
 from sparsight.prune import Sparsifier
 
 
@@ -29,6 +32,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--granularity", default="weight")
+    parser.add_argument("--out", type=Path, help="a JSON file to write the figures to")
     options = parser.parse_args()
     device = torch.device(options.device)
     torch.manual_seed(0)
@@ -70,10 +74,12 @@ def main() -> None:
             choosing.append(seconds(sparsifier.mask))
     ratios = [ours / alone for ours, alone in zip(sparse, plain, strict=True)]
     median = statistics.median
-    print(
+    text = (
         json.dumps(
             {
-                "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+                "device": torch.cuda.get_device_name() if device.type == "cuda" else processor(),
+                "torch": torch.__version__,
+                "rounds": options.rounds,
                 "batch": options.batch,
                 "size": options.size,
                 "granularity": options.granularity,
@@ -86,7 +92,11 @@ def main() -> None:
             },
             indent=1,
         )
+        + "\n"
     )
+    print(text)
+    if options.out is not None:
+        write_text(options.out, text)
 
 
 if __name__ == "__main__":

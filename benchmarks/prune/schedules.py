@@ -7,6 +7,11 @@ and how much is that it starts early.
 
     python benchmarks/prune/schedules.py --out benchmarks/prune/results
 
+Larger networks on colour images, where there is a GPU (all layers are pruned, images shifted and flipped):
+
+    python benchmarks/prune/schedules.py --model resnet18 --dataset cifar10 --device cuda --epochs 30 \\
+        --sparsity 0.8 0.9 0.95 --out benchmarks/prune/results
+
 Runs are dealt out seed by seed over processes of one thread each. Each is kept when it is done, so that the
 same command goes on where an earlier one was ended.
 """
@@ -30,8 +35,8 @@ import torch
 
 from sparsight import nets
 from sparsight.files import write_text
-from sparsight.prune.datasets import Batches, load
-from sparsight.prune.devices import Numerics, PlainEngine
+from sparsight.prune.datasets import AUGMENTATIONS, Batches, load
+from sparsight.prune.devices import Engine, Numerics, PlainEngine, start
 from sparsight.prune.loop import LoopOptions, fit
 from sparsight.prune.sparsifier import Sparsifier
 
@@ -45,28 +50,52 @@ SCHEDULES = {
     "iterative from 20%": "iterative(start=0.2)",
 }
 DENSE = "dense"
-WIDTHS = (16, 16, 32, 32)
-BATCH = 128
+CONVNET: dict[str, Any] = {
+    "model": "convnet",
+    "images": 20_000,
+    "layers": "features.*",
+    "lr": 4e-3,
+    "batch": 128,
+    "augment": "none",
+}
+"""What is not said on the command line; rows of before there was a choice had these, too."""
+LARGE: dict[str, Any] = {"images": None, "layers": "*", "lr": 1e-3, "batch": 128}
+"""The paper's setting, for the networks that it used."""
+MODELS = {"convnet": CONVNET, "resnet18": LARGE, "vgg16_bn": LARGE}
+WIDTHS = {"convnet": {"widths": (16, 16, 32, 32)}}
+AUGMENT = {"mnist": "none", "fashion_mnist": "none", "svhn": "shift"}
+"""Data set → how its images are changed in training; all others are shifted and flipped."""
 
 
 def train(job: dict[str, Any]) -> dict[str, Any]:
     """One run; everything in it follows from ``job``."""
     torch.set_num_threads(1)
-    begin = time.process_time()
+    clock = time.perf_counter if job["device"] == "cuda" else time.process_time
+    begin = clock()
     data = load(job["dataset"])
     torch.manual_seed(job["seed"])
-    model = nets.build("convnet", input_shape=data.input_shape, widths=WIDTHS)
-    numerics = Numerics("float32", "channels_last")
-    model.to(memory_format=numerics.memory_format)  # type: ignore[call-overload]
+    model = nets.build(
+        job["model"],
+        input_shape=data.input_shape,
+        num_classes=len(data.classes),
+        **WIDTHS.get(job["model"], {}),
+    )
+    engine: Engine = PlainEngine(torch.device("cpu"), Numerics("float32", "channels_last"))
+    if job["device"] == "cuda":
+        engine = start(model, data.input_shape, job["batch"], device="cuda")
+    layout = engine.numerics.memory_format
+    model.to(engine.device, memory_format=layout)  # type: ignore[call-overload]
     batches = Batches(
-        data.train.first(job["images"]),
-        BATCH,
+        data.train if job["images"] is None else data.train.first(job["images"]),
+        job["batch"],
         data.mean,
         data.std,
+        device=engine.device,
+        augmentation=AUGMENTATIONS[job["augment"]],
         seed=job["seed"],
-        memory_format=numerics.memory_format,
+        memory_format=layout,
     )
-    test = Batches(data.test, 1000, data.mean, data.std, memory_format=numerics.memory_format)
+    test = Batches(data.test, 1000, data.mean, data.std, device=engine.device, memory_format=layout)
     sparsifier = None
     if job["schedule"] is not None:
         sparsifier = Sparsifier(
@@ -76,27 +105,26 @@ def train(job: dict[str, Any]) -> dict[str, Any]:
         model,
         batches,
         test,
-        LoopOptions(job["epochs"], lr=4e-3, optimiser="adam", weight_decay=0.0, seed=job["seed"]),
-        PlainEngine(torch.device("cpu"), numerics),
+        LoopOptions(job["epochs"], lr=job["lr"], optimiser="adam", weight_decay=0.0, seed=job["seed"]),
+        engine,
         sparsifier=sparsifier,
     )
     return {
         **job,
         "accuracy": history[-1].accuracy,
         "reached": history[-1].sparsity,
-        "seconds": time.process_time() - begin,
+        "seconds": clock() - begin,
         "history": [asdict(epoch) for epoch in history],
     }
 
 
 def plan(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Every run, seed by seed."""
-    common = {
-        "dataset": options.dataset,
-        "images": options.images,
-        "epochs": options.epochs,
-        "layers": options.layers,
-    }
+    common = {"dataset": options.dataset, "epochs": options.epochs, "model": options.model}
+    common |= {"device": options.device, "augment": AUGMENT.get(options.dataset, "shift_flip")}
+    for name in ("images", "layers", "lr", "batch"):
+        told = getattr(options, name)
+        common[name] = MODELS[options.model][name] if told is None else told
     chosen = {name: SCHEDULES[name] for name in options.schedule or SCHEDULES}
     jobs = []
     for seed in range(options.seeds):
@@ -113,7 +141,7 @@ def kept(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     runs: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["runs"]
-    return runs
+    return [{**CONVNET, "device": "cpu", **run} for run in runs]
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -140,23 +168,31 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--dataset", default="fashion_mnist")
-    parser.add_argument("--images", type=int, default=20_000)
+    parser.add_argument("--model", choices=list(MODELS), default="convnet")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--images", type=int, help="train on this many; for larger networks, all")
     parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--lr", type=float, help="highest learning rate")
+    parser.add_argument("--batch", type=int, help="images in a batch")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--sparsity", type=float, nargs="+", default=[0.9, 0.95])
     parser.add_argument("--schedule", nargs="+", choices=list(SCHEDULES), help="these only")
-    parser.add_argument(
-        "--layers", default="features.*", help="which are pruned; '*' takes the classifier too"
-    )
-    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--layers", help="which are pruned; '*' takes the classifier too")
+    parser.add_argument("--processes", type=int, help="runs at a time; by default one a core, or one a GPU")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/prune/results"))
     options = parser.parse_args()
+    if options.device == "auto":
+        # The small network keeps a GPU waiting.
+        fast = options.model != "convnet" and torch.cuda.is_available()
+        options.device = "cuda" if fast else "cpu"
+    processes = options.processes or (1 if options.device == "cuda" else len(os.sched_getaffinity(0)))
     load(options.dataset)  # decoded once, before the processes want it
-    path = options.out / f"schedules-{options.dataset}.json"
+    which = "" if options.model == "convnet" else f"{options.model}-"
+    path = options.out / f"schedules-{which}{options.dataset}.json"
     jobs = plan(options)
     rows = [row for row in kept(path) if any(job.items() <= row.items() for job in jobs)]
     left = [job for job in jobs if not any(job.items() <= row.items() for row in rows)]
-    with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
         for row in pool.imap_unordered(train, left):
             rows.append(row)
             write_text(path, json.dumps({"torch": torch.__version__, "runs": rows}, indent=1))
@@ -168,7 +204,8 @@ def main() -> None:
     rows.sort(key=lambda row: next(index for index, job in enumerate(jobs) if job.items() <= row.items()))
     text = table(rows)
     write_text(path.with_suffix(".md"), text + "\n")
-    print(f"\n{text}\n\n{sum(row['seconds'] for row in rows):.0f} s of one core")
+    unit = "the GPU" if options.device == "cuda" else "one core"
+    print(f"\n{text}\n\n{sum(row['seconds'] for row in rows):.0f} s of {unit}")
 
 
 if __name__ == "__main__":
