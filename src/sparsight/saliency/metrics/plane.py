@@ -205,8 +205,8 @@ def numbers(values: ArrayLike, name: str, wanted: str) -> NDArray[Any]:
     except (TypeError, ValueError):
         raise SparsightError(f"the {name} is no array of numbers: give {wanted}.") from None
     if array.dtype.kind not in "buif":
-        given = "None" if values is None else f"an array of shape {array.shape} and type {array.dtype}"
-        raise SparsightError(f"the {name} is {given}: give {wanted}.")
+        given = "is None" if values is None else f"has shape {array.shape} and type {array.dtype}"
+        raise SparsightError(f"the {name} {given}: give {wanted}.")
     return array
 
 
