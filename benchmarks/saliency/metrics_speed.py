@@ -2,8 +2,8 @@
 truth.
 
 Both take turns within one run, because the speed of a shared machine drifts; what counts is the median of the
-ratios. NumPy's threads are as the environment has them, and the table says how: run it both ways. OpenCV gets one
-thread; only this package calls it.
+ratios. NumPy's threads are as the environment has them, and the table says how: run it both ways. OpenCV,
+which the peers leave alone, gets one.
 
     python -m pip install --no-deps --target .venv/peers-saliency -r benchmarks/saliency/peers.txt
     python benchmarks/saliency/metrics_speed.py --out speed.json
