@@ -211,9 +211,8 @@ def test_a_common_scale_keeps_order_and_ends(sure: float) -> None:
 
 @pytest.mark.parametrize(("own", "kept"), [(0.29, 0), (0.31, 1)])
 def test_the_least_score_of_ssdlite_is_as_before(tmp_path: Path, own: float, kept: int) -> None:
-    path = constant_network(
-        tmp_path / "s.onnx", {"boxes": np.array([[0, 0, 0.5, 0.5]]), "scores": np.array([[own]])}
-    )
+    answer = {"boxes": np.array([[0, 0, 0.5, 0.5]]), "scores": np.array([[own]])}
+    path = constant_network(tmp_path / "s.onnx", answer)
     assert len(build_detector(f"ssdlite:{path}")(image(64, 64))) == kept
 
 

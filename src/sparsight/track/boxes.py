@@ -135,7 +135,9 @@ def check(xyxy: Floats) -> None:
     """
     # What is not a number compares with nothing, and what is infinite has an infinite size or none.
     size = xyxy[:, 2:] - xyxy[:, :2]
-    if size.min(initial=0) >= 0 and size.max(initial=0) < np.inf:
+    if not len(size) or (
+        np.minimum.reduce(size, axis=None) >= 0 and np.maximum.reduce(size, axis=None) < np.inf
+    ):
         return
     bad = ~valid(xyxy)
     if not bad.any():  # sizes beyond what float32 can hold

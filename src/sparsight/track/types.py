@@ -37,6 +37,12 @@ class _Aligned:
         value = getattr(self, name)
         if value is None:
             return
+        if (
+            type(value) is np.ndarray
+            and value.dtype.type is dtype
+            and value.shape == (len(self.xyxy), *shape)
+        ):
+            return
         array: NDArray[Any] = np.asarray(value, dtype=dtype)
         if array.size == 0 and array.ndim != 1 + len(shape):
             array = array.reshape(len(self.xyxy), *(max(n, 0) for n in shape))

@@ -87,7 +87,7 @@ class NetworkDetector(Detector):
         score: the least score of a detection, in [0, 1], on the scale common to all detectors.
         iou: the overlap above which the lower-scoring of two boxes of one class goes.
         classes: the classes looked for; None for all. A box takes the best-scoring of them.
-        sure: the network's own score that counts as ``SURE``, see :func:`sparsight.track.detect.scale.common`.
+        sure: the network's own score that counts as ``SURE``, see :mod:`sparsight.track.detect.scale`.
     """
 
     session: Session

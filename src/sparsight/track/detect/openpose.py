@@ -102,8 +102,8 @@ def openpose(
     Args:
         network: takes BGR from 0 to 255, gives ``parts`` and ``fields``; see :mod:`sparsight.nets.openpose`.
         device: as for ``sparsight.nets.Session``.
-        score: the least score of somebody: the mean of their parts' on the scale common to all detectors, where
-            0.42 is a mean of 0.3.
+        score: the least score of somebody: the mean of their parts' on the scale common to all detectors,
+            where 0.42 is a mean of 0.3.
         iou: the overlap above which the lower of two boxes goes.
         side: the input's shorter side in pixels; more finds smaller people, and takes as much longer.
 

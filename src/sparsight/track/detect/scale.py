@@ -31,4 +31,5 @@ def common(raw: NDArray[np.floating[Any]], sure: float) -> NDArray[np.float32]:
     """
     if sure == SURE:
         return np.asarray(raw, np.float32)
-    return np.interp(raw, (0, sure, 1), (0, SURE, 1)).astype(np.float32)
+    scores: NDArray[np.float32] = np.interp(raw, (0, sure, 1), (0, SURE, 1)).astype(np.float32)
+    return scores

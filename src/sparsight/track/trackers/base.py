@@ -122,8 +122,9 @@ def candidates(
         Rows of tracks, rows of detections, and their IoU, each (P,).
     """
     rows, taken = boxes.overlapping(expected, detections.xyxy)
-    overlap = boxes.iou(expected[rows], detections.xyxy[taken])
+    overlap = boxes.iou(expected.take(rows, axis=0), detections.xyxy.take(taken, axis=0))
     allowed = overlap > least
     if detections.class_id is not None:
         allowed &= tracks.class_id[rows] == detections.class_id[taken]
-    return rows[allowed], taken[allowed], overlap[allowed]
+    kept = allowed.nonzero()[0]
+    return rows.take(kept), taken.take(kept), overlap.take(kept)

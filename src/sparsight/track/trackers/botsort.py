@@ -19,9 +19,8 @@ from sparsight.track.trackers.stages import Stages
 from sparsight.track.types import Detections, Image, Tracks
 
 _NO_CAMERA = "none"
-# Measurements are believed less and a first step is expected shorter than in kalman.WALKERS: tracks are steadier,
-# which is what a stricter overlap with unsure detections asks for.
-_MOTION = replace(kalman.WALKERS, measurement=(1 / 16,) * 4, first_velocity=(1 / 8,) * 4)
+# Between the published noise and kalman.WALKERS: a first step is expected to be shorter than there.
+_MOTION = replace(kalman.WALKERS, value=(1 / 18,) * 4, first_velocity=(1 / 10,) * 4)
 
 
 class BotSort(BaseTracker):
@@ -36,7 +35,7 @@ class BotSort(BaseTracker):
         self,
         *,
         iou: float = 0.05,
-        low_iou: float = 0.65,
+        low_iou: float = 0.55,
         new_iou: float = 0.2,
         appearance: float = 0.4,
         near: float = 0.1,

@@ -28,7 +28,7 @@ def check(detections: Detections) -> None:
     """
     boxes.check(detections.xyxy)
     # A sum is finite only where all are, and quicker; that of huge scores may not be, so look again.
-    if not math.isfinite(detections.score.sum()) and not np.isfinite(detections.score).all():
+    if not math.isfinite(np.add.reduce(detections.score)) and not np.isfinite(detections.score).all():
         row = int(np.argmin(np.isfinite(detections.score)))
         raise SparsightError(
             f"the score of detection {row} is {detections.score[row]}, but scores must be finite."
@@ -205,8 +205,8 @@ class TrackSet:
         """
         now = self.clock.now
         measured = self.motion.measure(detections.xyxy)
-        found = self.state[:, rows]
-        kalman.update(self.motion, found, measured[taken])
+        found = self.state.take(rows, axis=1)
+        kalman.update(self.motion, found, measured.take(taken, axis=0))
         self.state[:, rows] = found
         self.last_seen[rows] = now
         self.hits[rows] += 1
@@ -216,20 +216,21 @@ class TrackSet:
         xyxy = detections.xyxy.copy()
         xyxy[taken] = self.motion.boxes(found[0])
 
-        keep = self.unseen() < self.max_age + 0.5
-        keep &= self.id > 0
-        keep[rows] = True
-        self._keep(keep)
+        if len(rows) < len(self):
+            keep = self.unseen() < self.max_age + 0.5
+            keep &= self.id > 0
+            keep[rows] = True
+            self._keep(keep)
         if len(born):
             self._begin(detections, measured, born, more or {})
             number[born] = self.id[-len(born) :]
 
         seen = number.nonzero()[0]
         return Tracks(
-            xyxy=xyxy[seen],
-            id=number[seen],
-            score=detections.score[seen],
-            class_id=None if detections.class_id is None else detections.class_id[seen],
+            xyxy=xyxy.take(seen, axis=0),
+            id=number.take(seen),
+            score=detections.score.take(seen),
+            class_id=None if detections.class_id is None else detections.class_id.take(seen),
             detection=seen,
         )
 
@@ -271,21 +272,23 @@ class TrackSet:
 
     def _confirm(self, rows: Rows) -> None:
         """Give a number to those of the tracks that were seen often enough and have none."""
-        needed = 1 if self._first else self.min_hits
-        rows = rows[(self.hits[rows] >= needed) & (self.id[rows] == 0)]
+        rows = rows[self.id[rows] == 0]
+        if not len(rows):
+            return
+        rows = rows[self.hits[rows] >= (1 if self._first else self.min_hits)]
         if len(rows):
             self.id[rows] = np.arange(1, len(rows) + 1) + self._confirmed
             self._confirmed += len(rows)
 
     def _keep(self, flags: NDArray[np.bool_]) -> None:
-        if flags.all():
-            return
         rows = flags.nonzero()[0]
-        self.state = self.state[:, rows]
+        if len(rows) == len(self):
+            return
+        self.state = self.state.take(rows, axis=1)
         for column in self._COLUMNS:
-            setattr(self, column, getattr(self, column)[rows])
+            setattr(self, column, getattr(self, column).take(rows))
         for name, values in self.more.items():
-            self.more[name] = values[rows]
+            self.more[name] = values.take(rows, axis=0)
 
     def _begin(
         self, detections: Detections, measured: kalman.State, born: Rows, more: Mapping[str, NDArray[Any]]

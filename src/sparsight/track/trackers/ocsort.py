@@ -130,7 +130,7 @@ class OCSort(BaseTracker):
         more, now = self._tracks.more, self._tracks.clock.now
         more["seen_xyxy"][rows] = detections.xyxy[taken]
         way = centre[taken] - before[rows]
-        more["heading"][rows] = way / np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-9)
+        more["heading"][rows] = way / np.maximum(_length(way), 1e-9)[:, None]
         path = more["path"]
         path[rows, 1:] = path[rows, :-1]
         path[rows, 0, :2], path[rows, 0, 2] = centre[taken], now
@@ -148,7 +148,12 @@ class OCSort(BaseTracker):
 
 def angle(heading: NDArray[np.float64], way: NDArray[np.float64]) -> NDArray[np.float64]:
     """The angle in [0, π] between unit vectors and vectors, row by row; π/2 where either is zero."""
-    length = np.linalg.norm(way, axis=1)
-    along = np.einsum("pi,pi->p", heading, way) / np.maximum(length, 1e-9)
+    along = np.einsum("pi,pi->p", heading, way) / np.maximum(_length(way), 1e-9)
     turn: NDArray[np.float64] = np.arccos(np.clip(along, -1, 1))
     return turn
+
+
+def _length(way: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The length of vectors: (P, 2) → (P,)."""
+    length: NDArray[np.float64] = np.hypot(way[:, 0], way[:, 1])
+    return length
