@@ -173,7 +173,7 @@ def test_pictures_are_bounded_and_the_best_stays(gallery: Gallery) -> None:
     person, other = gallery.add_person(0), gallery.add_person(0)
     sight(gallery, other, unit(0, 1))
     best = sight(gallery, person, unit(0, 1), 100, quality=0.9)
-    rows = [sight(gallery, person, unit(n, 1), 200 + 10 * n) for n in range(MAX_CROPS + 5)]
+    rows = [sight(gallery, person, unit(0, 1), 200 + 10 * n) for n in range(MAX_CROPS + 5)]
     left = [row for (row,) in gallery.store.rows("SELECT tracklet FROM crop ORDER BY tracklet")]
     assert left[1:] == [best, *rows[-MAX_CROPS + 1 :]]
     assert gallery.thumbnail(person) == b"\xff\xd8picture %d" % best

@@ -17,7 +17,7 @@ from sparsight.track.gallery_records import BY_EVIDENCE, MERGE, SPLIT
 from sparsight.track.gallery_revise import merge_alike, split_misplaced
 from sparsight.track.identify import UNKNOWN
 
-MODEL, DIMENSION, FAR = "by-colour", 64, 0.4
+MODEL, DIMENSION, FAR, RATE = "by-colour", 64, 0.4, 0.05
 
 
 @pytest.fixture
@@ -135,8 +135,8 @@ def test_two_who_turn_out_to_be_one(gallery: Gallery) -> None:
     sight(gallery, one, looks(5), 100)
     sight(gallery, two, looks(5), 200)
     sight(gallery, other, looks(6), 300)
-    assert merge_alike(gallery, MODEL, other, DIMENSION, FAR) is None
-    assert merge_alike(gallery, MODEL, two, DIMENSION, FAR) == one
+    assert merge_alike(gallery, MODEL, other, DIMENSION, FAR, RATE) is None
+    assert merge_alike(gallery, MODEL, two, DIMENSION, FAR, RATE) == one
     (made,) = gallery.corrections()
     assert (made.kind, made.reason, made.source, made.target) == (MERGE, BY_EVIDENCE, two, one)
 
@@ -150,8 +150,8 @@ def test_two_who_are_not_merged(gallery: Gallery, why: str) -> None:
     sight(gallery, one, looks(5), 100)
     sight(gallery, two, theirs, {"at once": 104, "too far": 110}.get(why, 200), "attic")
     set_travel(gallery, "door", "attic", 10)
-    assert merge_alike(gallery, MODEL, one, DIMENSION, FAR) is None
-    assert merge_alike(gallery, MODEL, two, DIMENSION, FAR) is None
+    assert merge_alike(gallery, MODEL, one, DIMENSION, FAR, RATE) is None
+    assert merge_alike(gallery, MODEL, two, DIMENSION, FAR, RATE) is None
     assert len(gallery.people()) == 2
 
 
@@ -159,7 +159,7 @@ def test_the_name_is_kept_whoever_has_it(gallery: Gallery) -> None:
     one, two = gallery.add_person(0), gallery.add_person(0, "Anna")
     sight(gallery, one, looks(5), 100)
     sight(gallery, two, looks(5), 200)
-    assert merge_alike(gallery, MODEL, one, DIMENSION, FAR) == two
+    assert merge_alike(gallery, MODEL, one, DIMENSION, FAR, RATE) == two
 
 
 def test_a_sight_that_was_somebody_else(gallery: Gallery) -> None:

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsight.track import boxes
-from sparsight.track.gallery_index import most_redundant
+from sparsight.track.gallery_index import least_telling
 from sparsight.track.types import Image, Tracks
 
 CROPS = 8
-"""Vectors kept per track, as different from one another as can be."""
+"""Vectors kept per track: of good crops that are different from one another."""
 DOUBTS = 3
 """Crops in a row that look like somebody else before a track is taken to have changed hands."""
 
@@ -34,7 +34,8 @@ class Evidence:
         turned: bool whether it began where a track changed hands.
         changed: bool whether vectors came that the gallery doesn't have yet.
         together: bool (slots, slots) which were seen in one frame.
-        picture: the best crop of each slot, or None, and ``picture_quality`` its quality.
+        picture: object (CROPS,) of each slot, the pictures that the vectors were made of; None where there is
+            none; and ``shown``, the one that the gallery has.
     """
 
     def __init__(self, dimension: int) -> None:
@@ -61,8 +62,8 @@ class Evidence:
         self.turned = np.zeros(size, np.bool_)
         self.changed = np.zeros(size, np.bool_)
         self.together = np.zeros((size, size), np.bool_)
-        self.picture = np.full(size, None, np.object_)
-        self.picture_quality = np.zeros(size, np.float32)
+        self.picture = np.full((size, CROPS), None, np.object_)
+        self.shown = np.full(size, None, np.object_)
 
     def used(self) -> NDArray[np.int64]:
         """Slots that hold a track."""
@@ -93,13 +94,12 @@ class Evidence:
         self.changed[slots] = self.turned[slots] = False
         self.together[slots] = False
         self.together[:, slots] = False
-        self.picture[slots] = None
-        self.picture_quality[slots] = 0
+        self.picture[slots] = self.shown[slots] = None
 
     def free(self, slots: NDArray[np.int64]) -> None:
         """Let go of the tracks in ``slots``."""
         self.track[slots] = self.person[slots] = -1
-        self.picture[slots] = None
+        self.picture[slots] = self.shown[slots] = None
         self.together[slots] = False
         self.together[:, slots] = False
 
@@ -108,6 +108,7 @@ class Evidence:
         slots: NDArray[np.int64],
         vectors: NDArray[np.float32],
         quality: NDArray[np.float32],
+        pictures: NDArray[np.uint8],
         now: float,
         max_distance: float,
     ) -> NDArray[np.int64]:
@@ -117,6 +118,7 @@ class Evidence:
             slots: (M,) different slots.
             vectors: (M, D) unit vectors.
             quality: (M,) of their crops.
+            pictures: (M, H, W, 3) the crops.
             now: seconds.
             max_distance: cosine distance from the nearest vector of a track up to which a vector fits.
 
@@ -132,7 +134,7 @@ class Evidence:
         self.doubtful[doubted, self.doubts[doubted]] = vectors[~fits]
         self.doubts[doubted] += 1
         self.doubts[slots[fits]] = 0
-        self._keep(slots[fits], vectors[fits], quality[fits], now)
+        self._keep(slots[fits], vectors[fits], quality[fits], pictures[fits], now)
         turned: NDArray[np.int64] = doubted[self.doubts[doubted] == DOUBTS]
         return turned
 
@@ -156,8 +158,27 @@ class Evidence:
         mean: NDArray[np.float32] = total / np.maximum(length, np.float32(1e-12))
         return mean
 
+    def best(self, slot: int) -> tuple[NDArray[np.uint8], float] | None:
+        """The picture that shows best what a track looks like, and its quality; None if there is none.
+
+        Of the crops that are kept, the one with the greatest product of quality and likeness to their mean.
+        """
+        count = int(self.count[slot])
+        worth = self.quality[slot, :count] * np.maximum(
+            self.vectors[slot, :count] @ self.mean(np.array([slot]))[0], 0
+        )
+        for place in np.argsort(-worth, kind="stable").tolist():
+            if self.picture[slot, place] is not None:
+                return self.picture[slot, place], float(self.quality[slot, place])
+        return None
+
     def _keep(
-        self, slots: NDArray[np.int64], vectors: NDArray[np.float32], quality: NDArray[np.float32], now: float
+        self,
+        slots: NDArray[np.int64],
+        vectors: NDArray[np.float32],
+        quality: NDArray[np.float32],
+        pictures: NDArray[np.uint8],
+        now: float,
     ) -> None:
         place = self.count[slots]
         full = place == CROPS
@@ -165,12 +186,14 @@ class Evidence:
             crowded = slots[full]
             every = np.concatenate([self.vectors[crowded], vectors[full, None]], axis=1)
             worth = np.concatenate([self.quality[crowded], quality[full, None]], axis=1)
-            place[full] = most_redundant(every, worth)
+            place[full] = least_telling(every, worth)
         wanted = place < CROPS
         slots, place = slots[wanted], place[wanted]
         self.vectors[slots, place] = vectors[wanted]
         self.quality[slots, place] = quality[wanted]
         self.time[slots, place] = now
+        for slot, at, picture in zip(slots.tolist(), place.tolist(), pictures[wanted], strict=True):
+            self.picture[slot, at] = picture.copy()
         self.count[slots] = np.maximum(self.count[slots], place + 1)
         self.changed[slots] = True
 
@@ -213,3 +236,21 @@ def crop_quality(image: Image, tracks: Tracks) -> NDArray[np.float32]:
     quality = (1 - hidden) * part * np.sqrt(np.minimum(size[:, 1] / 128, 1)) * np.where(upright, 1, 0.25)
     usable = (size.round() >= 2).all(1)
     return np.where(usable, quality, 0).astype(np.float32)
+
+
+def sharpness(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """How sharp crops (N, H, W, 3) of one size are, (N,) float32 in [0, 1); a blurred copy is less.
+
+    The mean square of the Laplacian over the variance of the grey values, q, as q / (q + 0.06): the ratio
+    to the variance keeps plain clothes from passing for blur; 0.06 is the median of TUD-Stadtmitte's crops at
+    128 pixels, of which a blur by one pixel leaves 0.016.
+    """
+    grey = pixels.astype(np.float32).mean(axis=3)
+    laplacian = (grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:]) - 4 * grey[
+        :, 1:-1, 1:-1
+    ]
+    edges = np.square(laplacian).mean(axis=(1, 2))
+    # Half a grey level squared, so that a crop of one colour has a sharpness at all: none.
+    ratio = edges / (grey.var(axis=(1, 2)) + 0.25)
+    sharp: NDArray[np.float32] = np.float32(ratio / (ratio + 0.06))
+    return sharp

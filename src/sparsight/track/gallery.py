@@ -14,18 +14,20 @@ from numpy.typing import NDArray
 
 from sparsight.errors import SparsightError
 from sparsight.track.gallery_file import SqliteStore
-from sparsight.track.gallery_index import VectorIndex, most_redundant
+from sparsight.track.gallery_index import VectorIndex, most_telling
 from sparsight.track.gallery_places import seen_together
 from sparsight.track.gallery_records import BY_HAND, MERGE, SPLIT, Correction, Person, Tracklet
-from sparsight.track.gallery_store import Store
+from sparsight.track.gallery_store import HALF, Store
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 MAX_VECTORS = 64
-"""Vectors kept per person and embedder: what says least that others do not goes first."""
+"""Vectors kept per person and embedder: what tells least that others do not goes first."""
 MAX_CROPS = 32
 """Pictures kept per person: the best one, and the newest."""
+CHANGES = 20_000
+"""Vectors removed or given to somebody else that are remembered, for other processes to follow."""
 
 
 class Gallery:
@@ -53,7 +55,8 @@ class Gallery:
         self.path = self.store.address
         self._depth = 0
         self._indexes: dict[str, VectorIndex] = {}
-        self._seen: tuple[object, int] = (None, -1)  # what others committed, and the generation
+        self._seen: tuple[object, int] = (None, 0)  # what others committed, and the last change followed
+        self._changed = False  # whether this transaction has noted a change
 
     def __enter__(self) -> Self:
         return self
@@ -63,6 +66,8 @@ class Gallery:
 
     def close(self) -> None:
         """Close the file; the gallery cannot be used afterwards. Closing twice does no harm."""
+        for index in self._indexes.values():
+            index.close()
         with self.store.translated():
             self.store.close()
 
@@ -71,19 +76,18 @@ class Gallery:
         """Everything written in the block is kept, or, if it raises, nothing. Blocks may be nested."""
         with self.store.translated():
             if self._depth == 0:
-                self.store.begin()
+                self._begin()
             self._depth += 1
             try:
                 yield
+                if self._depth == 1:
+                    self._commit()
             except BaseException:
-                self._depth -= 1
-                if self._depth == 0:
-                    self.store.rollback()
-                    self._forget_indexes()
+                if self._depth == 1:
+                    self._roll_back()
                 raise
-            self._depth -= 1
-            if self._depth == 0:
-                self.store.commit()
+            finally:
+                self._depth -= 1
 
     # What was seen
 
@@ -161,13 +165,22 @@ class Gallery:
             if not found:
                 return
             number = self._model(model, vectors.shape[1])
-            self._remove(
-                index,
-                self.store.rows(
-                    "SELECT id FROM embedding WHERE tracklet = ? AND model = ?", (tracklet, number)
-                ),
+            # Most are there already: a track that goes on changes one at a time.
+            here = self.store.rows(
+                f"SELECT embedding.id, quality, time, {self.store.vector} FROM embedding "
+                "WHERE tracklet = ? AND model = ?",
+                (tracklet, number),
             )
-            rows = zip(quality.tolist(), time.tolist(), vectors, strict=True)
+            old = self.unpacked([row[3] for row in here], index.dimension)
+            rounded = vectors.astype(HALF).astype(np.float32)
+            same = (rounded[:, None] == old).all(2)
+            same &= np.abs(time[:, None] - np.array([row[2] for row in here])) < 1e-6
+            same &= np.abs(quality[:, None] - np.array([row[1] for row in here])) < 1e-6
+            self._remove(index, [row[:1] for row in (here[n] for n in np.flatnonzero(~same.any(0)))])
+            new = ~same.any(1)
+            if not new.any():
+                return
+            rows = zip(quality[new].tolist(), time[new].tolist(), vectors[new], strict=True)
             self.store.many(
                 "INSERT INTO embedding (tracklet, model, quality, time, vector) VALUES (?, ?, ?, ?, ?)",
                 [(tracklet, number, q, t, self.store.pack(vector)) for q, t, vector in rows],
@@ -196,9 +209,14 @@ class Gallery:
     # Who is it?
 
     def distances(
-        self, model: str, queries: NDArray[np.float32]
+        self, model: str, queries: NDArray[np.float32], among: NDArray[np.int64] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """How far each of ``queries`` (Q, D), unit vectors made by ``model``, is from everyone known by it.
+
+        Args:
+            model: name of the embedder.
+            queries: the vectors.
+            among: persons (N,) to compare with; by default everyone.
 
         Returns:
             The persons (P,) ascending, and (Q, P) float32: the mean cosine distance, in [0, 2], to the three
@@ -208,7 +226,7 @@ class Gallery:
             SparsightError: vectors of that embedder have another length.
         """
         with self.store.translated():
-            return self._index(model, queries.shape[1]).distances(queries)
+            return self._index(model, queries.shape[1]).distances(queries, among)
 
     def most_alike(self, model: str, query: NDArray[np.float32], person: int) -> int | None:
         """Row number of the tracklet of ``person`` with the vector nearest to ``query`` (D,), if any."""
@@ -221,6 +239,23 @@ class Gallery:
         """The vectors (N, ``dimension``) of ``person`` that ``model`` made."""
         with self.store.translated():
             return self._index(model, dimension).of(person)
+
+    def sides(
+        self, model: str, tracklet: int, dimension: int
+    ) -> tuple[int, NDArray[np.float32], NDArray[np.float32]] | None:
+        """Whose sight ``tracklet`` is, its vectors (N, ``dimension``), and those of their other sights.
+
+        None if there is no such sight (any more).
+        """
+        with self.store.translated():
+            index = self._index(model, dimension)
+            found = self.store.rows("SELECT person FROM tracklet WHERE id = ?", (tracklet,))
+            if not found:
+                return None
+            rows, vectors, _ = index.rows_of(found[0][0])
+            of_sight = self.store.rows("SELECT id FROM embedding WHERE tracklet = ?", (tracklet,))
+        own = np.isin(rows, np.array(of_sight, np.int64).reshape(-1))
+        return int(found[0][0]), vectors[own], vectors[~own]
 
     # Who is in it?
 
@@ -266,22 +301,53 @@ class Gallery:
         return bytes(rows[0][0]) if rows else None
 
     def thumbnail(self, person: int) -> bytes | None:
-        """The best JPEG picture of ``person``, if there is one."""
+        """The JPEG picture that shows ``person`` best, if there is one.
+
+        Of the sights that have one, that with the greatest product of its picture's quality and the likeness
+        of the sight's mean vector to the mean over all sights: the best picture of a sight that was taken for
+        this person by mistake is not the best of this person.
+        """
         rows = self._rows(
-            "SELECT jpeg FROM crop JOIN tracklet ON tracklet.id = crop.tracklet "
-            "WHERE person = ? ORDER BY quality DESC, tracklet.id LIMIT 1",
+            "SELECT tracklet, quality FROM crop JOIN tracklet ON tracklet.id = crop.tracklet "
+            "WHERE person = ? ORDER BY tracklet.id",
             person,
         )
-        return bytes(rows[0][0]) if rows else None
+        if not rows:
+            return None
+        likeness = self._likeness(person)
+        best = max(rows, key=lambda row: row[1] * likeness.get(row[0], 0.5))
+        return self.crop(best[0])
+
+    def _likeness(self, person: int) -> dict[int, float]:
+        """How alike the mean of each sight of ``person`` that has vectors is to that of all, in [0, 1]."""
+        rows = self._rows(
+            f"SELECT model, dimension, tracklet, {self.store.vector} FROM embedding "
+            "JOIN tracklet ON tracklet.id = tracklet JOIN model ON model.id = model WHERE person = ?",
+            person,
+        )
+        if not rows:
+            return {}
+        counts: dict[tuple[int, int], int] = {}
+        for model, dimension, *_ in rows:
+            counts[model, dimension] = counts.get((model, dimension), 0) + 1
+        model, dimension = max(counts, key=lambda one: counts[one])
+        rows = [row for row in rows if row[0] == model]
+        vectors = self.unpacked([row[3] for row in rows], dimension)
+        sights, which = np.unique(np.array([row[2] for row in rows]), return_inverse=True)
+        means = np.zeros((len(sights), dimension), np.float32)
+        np.add.at(means, which, vectors)
+        means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+        whole = means.sum(0)
+        likeness = np.maximum(means @ whole / max(float(np.linalg.norm(whole)), 1e-12), 0)
+        return dict(zip(sights.tolist(), likeness.tolist(), strict=True))
 
     # Changing it
 
     def remove_tracklet(self, tracklet: int) -> None:
         """Take back a sight, with its vectors and picture; nothing happens if it is gone already."""
         with self.transaction():
+            self._gone("tracklet = ?", tracklet)
             self.store.rows("DELETE FROM tracklet WHERE id = ?", (tracklet,))
-            self._bump()
-            self._forget_indexes()
 
     def rename(self, person: int, name: str | None) -> None:
         """Give ``person`` a name, or with None take it away.
@@ -310,10 +376,11 @@ class Gallery:
         """
         with self.transaction():
             self._require(person)
+            self._gone("tracklet IN (SELECT id FROM tracklet WHERE person = ?)", person)
             self.store.rows("DELETE FROM person WHERE id = ?", (person,))
             self.store.rows("DELETE FROM correction WHERE source = ? OR target = ?", (person, person))
-            self._bump()
-            self._forget_indexes()
+            # That vectors were given to a number says nothing once it is nobody's; others read who is there.
+            self.store.rows("UPDATE change SET person = NULL WHERE person = ?", (person,))
         self._shred(f"person {person} is forgotten")
 
     def merge(self, target: int, source: int, reason: str = BY_HAND) -> Correction:
@@ -407,10 +474,9 @@ class Gallery:
                 )
                 self.store.many("DELETE FROM crop WHERE tracklet = ?", rows)
                 ((vectors,),) = self.store.rows("SELECT count(*) FROM embedding WHERE time < ?", (before,))
+                self._gone("time < ?", before)
                 self.store.rows("DELETE FROM embedding WHERE time < ?", (before,))
                 crops += len(rows)
-                self._bump()
-                self._forget_indexes()
             if keep_crops is not None:
                 crops += sum(self._thin_crops(one.id, keep_crops) for one in self.people())
         self._shred(f"{crops} pictures and {vectors} vectors are gone")
@@ -420,8 +486,18 @@ class Gallery:
         self.store.many(
             "UPDATE tracklet SET person = ? WHERE id = ?", [(person, one.id) for one in tracklets]
         )
-        self._bump()
-        self._forget_indexes()
+        self.store.many(
+            "INSERT INTO change (embedding, person) SELECT id, ? FROM embedding WHERE tracklet = ?",
+            [(person, one.id) for one in tracklets],
+        )
+        moved = [
+            row[0]
+            for one in tracklets
+            for row in self.store.rows("SELECT id FROM embedding WHERE tracklet = ?", (one.id,))
+        ]
+        self._note()
+        for index in self._indexes.values():
+            index.move(np.array(moved, np.int64), np.full(len(moved), person))
         for model, dimension in self.store.rows("SELECT name, dimension FROM model"):
             self._thin(self._index(model, dimension), person)
         self._thin_crops(person, MAX_CROPS)
@@ -440,17 +516,36 @@ class Gallery:
 
     # In memory
 
+    def _begin(self) -> None:
+        self.store.begin()
+        try:
+            self._follow()  # afterwards nobody else writes: what can be undone is ours alone
+        except BaseException:
+            self.store.rollback()
+            raise
+        self._changed = False
+        for index in self._indexes.values():
+            index.mark()
+
+    def _commit(self) -> None:
+        if self._changed:
+            newest = self._newest_change()
+            self.store.rows("DELETE FROM change WHERE id <= ?", (newest - CHANGES,))
+        self.store.commit()
+        if self._changed:
+            self._seen = self._seen[0], newest
+        for index in self._indexes.values():
+            index.keep()
+
+    def _roll_back(self) -> None:
+        self.store.rollback()
+        for index in self._indexes.values():
+            index.undo()
+
     def _index(self, model: str, dimension: int) -> VectorIndex:
         """The vectors of ``model``, as they are in the file now."""
-        # The counter changes when another connection commits, the generation when vectors were taken away.
-        commits = self.store.others()
-        if commits != self._seen[0]:
-            ((generation,),) = self.store.rows("SELECT number FROM generation")
-            if generation != self._seen[1]:
-                self._indexes.clear()
-            self._seen = commits, generation
-            for name, index in self._indexes.items():
-                self._append(name, index)
+        if self._depth == 0:
+            self._follow()
         if model not in self._indexes:
             known = self.store.rows("SELECT dimension FROM model WHERE name = ?", (model,))
             if known and known[0][0] != dimension:
@@ -458,22 +553,70 @@ class Gallery:
                     f"{self.path} holds vectors of {model} with {known[0][0]} numbers, not {dimension}: "
                     "give the other network another name."
                 )
+            if not self._indexes:
+                self._seen = self.store.others(), self._newest_change()
             index = VectorIndex(dimension)
             self._append(model, index)
+            if self._depth:
+                index.mark()
             self._indexes[model] = index
         return self._indexes[model]
+
+    def _follow(self) -> None:
+        """Take in what other connections have written."""
+        if not self._indexes:
+            return
+        commits = self.store.others()
+        if commits == self._seen[0]:
+            return
+        after = self._seen[1]
+        made = self.store.rows("SELECT id, embedding, person FROM change WHERE id > ? ORDER BY id", (after,))
+        ((oldest,),) = self.store.rows("SELECT min(id) FROM change")
+        if oldest is not None and oldest > after + 1:
+            for model, index in self._indexes.items():
+                self._compare(model, index)
+        else:
+            latest = {embedding: person for _, embedding, person in made}
+            gone = np.array([row for row, person in latest.items() if person is None], np.int64)
+            moved = [(row, person) for row, person in latest.items() if person is not None]
+            rows, people = np.array(moved, np.int64).reshape(-1, 2).T
+            for index in self._indexes.values():
+                index.drop(gone)
+                index.move(rows, people)
+        self._seen = commits, made[-1][0] if made else after
+        for model, index in self._indexes.items():
+            self._append(model, index)
+
+    def _compare(self, model: str, index: VectorIndex) -> None:
+        """Let go of what is no more, and follow what has changed hands, by what there is."""
+        rows = self.store.rows(
+            "SELECT embedding.id, person FROM embedding JOIN tracklet ON tracklet.id = tracklet "
+            "JOIN model ON model.id = model WHERE model.name = ? ORDER BY embedding.id",
+            (model,),
+        )
+        numbers, people = np.array(rows, np.int64).reshape(-1, 2).T
+        index.match(numbers, people)
+
+    def _newest_change(self) -> int:
+        ((number,),) = self.store.rows("SELECT max(id) FROM change")
+        return int(number or 0)
 
     def _append(self, model: str, index: VectorIndex) -> None:
         """Take in the vectors that were written since the last time."""
         rows = self.store.rows(
-            f"SELECT embedding.id, person, {self.store.vector} FROM embedding "
+            f"SELECT embedding.id, person, quality, {self.store.vector} FROM embedding "
             "JOIN tracklet ON tracklet.id = tracklet JOIN model ON model.id = model "
             "WHERE model.name = ? AND embedding.id > ? ORDER BY embedding.id",
             (model, index.last),
         )
         if rows:
-            numbers, person, blobs = zip(*rows, strict=True)
-            index.extend(np.array(numbers), np.array(person), self.unpacked(blobs, index.dimension))
+            numbers, person, quality, blobs = zip(*rows, strict=True)
+            index.extend(
+                np.array(numbers),
+                np.array(person),
+                self.unpacked(blobs, index.dimension),
+                np.array(quality, np.float32),
+            )
 
     def unpacked(self, blobs: Sequence[bytes], dimension: int) -> NDArray[np.float32]:
         """Vectors (N, ``dimension``) as they were read from the table ``embedding``.
@@ -489,24 +632,12 @@ class Gallery:
         return vectors
 
     def _thin(self, index: VectorIndex, person: int) -> None:
-        """Keep a person's vectors at ``MAX_VECTORS``, as different from one another as can be."""
+        """Keep a person's vectors at ``MAX_VECTORS``: of good crops that are different from one another."""
         # What is in memory says whether anything is to be done, however many sights the person has.
-        numbers, vectors = index.rows_of(person)
-        if len(numbers) <= MAX_VECTORS:
-            return
-        order = np.argsort(numbers)
-        numbers, vectors = numbers[order], vectors[order]
-        quality = np.array(
-            [
-                self.store.rows("SELECT quality FROM embedding WHERE id = ?", (number,))[0][0]
-                for number in numbers.tolist()
-            ],
-            np.float32,
-        )
-        kept = np.arange(len(numbers))
-        while len(kept) > MAX_VECTORS:
-            kept = np.delete(kept, most_redundant(vectors[None, kept], quality[None, kept])[0])
-        self._remove(index, [(number,) for number in np.delete(numbers, kept).tolist()])
+        numbers, vectors, quality = index.rows_of(person)
+        if len(numbers) > MAX_VECTORS:
+            kept = most_telling(vectors, quality, MAX_VECTORS)
+            self._remove(index, [(number,) for number in np.delete(numbers, kept).tolist()])
 
     def _thin_crops(self, person: int, most: int) -> int:
         """Keep a person's best picture and the newest others, ``most`` in all. Returns how many went."""
@@ -526,18 +657,24 @@ class Gallery:
         """Delete vectors by their rows, each ``(number,)``, here and in the file."""
         if rows:
             self.store.many("DELETE FROM embedding WHERE id = ?", rows)
-            self._bump()
+            self.store.many("INSERT INTO change (embedding, person) VALUES (?, NULL)", rows)
+            self._note()
             index.drop(np.array(rows)[:, 0])
 
-    def _bump(self) -> None:
-        self.store.rows("UPDATE generation SET number = number + 1")
-        ((generation,),) = self.store.rows("SELECT number FROM generation")
-        # Our own indexes follow what we write; only others have to read afresh.
-        self._seen = self._seen[0], generation
+    def _gone(self, where: str, *values: object) -> None:
+        """Note that vectors are about to be deleted, and let go of them here."""
+        rows = self.store.rows(f"SELECT id FROM embedding WHERE {where}", values)
+        if rows:
+            self.store.rows(
+                f"INSERT INTO change (embedding, person) SELECT id, NULL FROM embedding WHERE {where}", values
+            )
+            self._note()
+            for index in self._indexes.values():
+                index.drop(np.array(rows)[:, 0])
 
-    def _forget_indexes(self) -> None:
-        self._indexes.clear()
-        self._seen = (None, -1)
+    def _note(self) -> None:
+        """This transaction has removed vectors, or given them to somebody else."""
+        self._changed = True
 
     def _shred(self, done: str) -> None:
         with self.store.translated():

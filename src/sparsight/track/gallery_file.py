@@ -89,6 +89,16 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (origin, destination)
         )""",
     ),
+    (
+        # In place of a number that only said that something had changed: vectors that were removed (person
+        # NULL) or given to somebody else. The newest ones are kept, for other processes to follow.
+        """CREATE TABLE change (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            embedding INTEGER NOT NULL,
+            person INTEGER
+        )""",
+        "DROP TABLE generation",
+    ),
 )
 """Each entry takes a gallery from one ``user_version`` to the next, statement by statement."""
 

@@ -102,8 +102,8 @@ class PostgresStore:
             self._connection.execute("ROLLBACK")
 
     def others(self) -> object:
-        """The newest vector and the generation: what an index in memory depends on."""
-        return self.rows("SELECT (SELECT max(id) FROM embedding), number FROM generation")[0]
+        """The newest vector and the newest change: what an index in memory depends on."""
+        return self.rows("SELECT (SELECT max(id) FROM embedding), (SELECT max(id) FROM change)")[0]
 
     def pack(self, vector: NDArray[np.float32]) -> object:
         """A vector (D,) as the value of a column."""

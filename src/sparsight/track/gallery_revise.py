@@ -6,8 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsight.track.gallery import Gallery
+from sparsight.track.gallery_index import NEAREST
 from sparsight.track.gallery_places import seen_together, travel
 from sparsight.track.gallery_records import BY_EVIDENCE
+from sparsight.track.gallery_strangers import OTHERS, stranger_chance
 
 ENOUGH = 8
 """Vectors that both sides of a revision must have: with fewer there is nothing to have second thoughts on."""
@@ -16,6 +18,8 @@ ALIKE = 0.8
 of the other."""
 UNLIKE = 1.25
 """A sight is split off from a person beyond so many times the greatest distance."""
+
+_COMPARED = 4 * (OTHERS + 1)  # people whose vectors are compared one by one
 
 
 def split_misplaced(
@@ -34,28 +38,31 @@ def split_misplaced(
         Whether it was.
     """
     with gallery.transaction():
-        rows = gallery.store.rows(
-            f"SELECT person, other.id = ?, {gallery.store.vector} FROM embedding "
-            "JOIN tracklet AS other ON other.id = embedding.tracklet "
-            "JOIN model ON model.id = embedding.model "
-            "WHERE model.name = ? AND person = (SELECT person FROM tracklet WHERE id = ?)",
-            (tracklet, model, tracklet),
-        )
-        others = [row[2] for row in rows if not row[1]]
-        if len(others) < ENOUGH or len(rows) - len(others) < ENOUGH:
+        sides = gallery.sides(model, tracklet, len(mean))
+        if sides is None:
             return False
-        distance = 1 - gallery.unpacked(others, len(mean)) @ mean
-        if np.sort(distance)[:3].mean() <= UNLIKE * max_distance:
+        person, own, others = sides
+        if len(others) < ENOUGH or len(own) < ENOUGH:
             return False
-        gallery.split(rows[0][0], [tracklet], BY_EVIDENCE)
+        if np.sort(1 - others @ mean)[:NEAREST].mean() <= UNLIKE * max_distance:
+            return False
+        gallery.split(person, [tracklet], BY_EVIDENCE)
         return True
 
 
-def merge_alike(gallery: Gallery, model: str, person: int, dimension: int, max_distance: float) -> int | None:
+def merge_alike(
+    gallery: Gallery,
+    model: str,
+    person: int,
+    dimension: int,
+    max_distance: float,
+    false_accept: float,
+) -> int | None:
     """Merge ``person`` with the one other person that they are, by all that is known of both.
 
-    Never merged are people who were seen at once or too far apart for the time between, and people with two
-    names: whoever named them knew better.
+    Never merged are people who were seen at once or too far apart for the time between, people with two names
+    (whoever named them knew better), and people who are no more alike than strangers may be at the rate
+    ``false_accept`` (:mod:`sparsight.track.gallery_strangers`).
 
     Returns:
         Whose number both have now, or None if nobody is that alike.
@@ -64,24 +71,45 @@ def merge_alike(gallery: Gallery, model: str, person: int, dimension: int, max_d
         own = gallery.vectors(model, person, dimension)
         if len(own) < ENOUGH:
             return None
-        persons, distance = gallery.distances(model, own)
-        near = np.median(distance, axis=0)
-        near[persons == person] = np.inf
-        times = travel(gallery)
-        sights = gallery.tracklets(person)
+        persons, near = _near(gallery, model, person, own)
+        sights = None
         for column in np.argsort(near)[: int((near <= ALIKE * max_distance).sum())].tolist():
             other = int(persons[column])
+            sights = sights or gallery.tracklets(person)
+            if seen_together(sights, gallery.tracklets(other), travel(gallery)) is not None:
+                near[column] = np.inf  # the next one may be meant
+                continue
             theirs = gallery.vectors(model, other, dimension)
-            among, back = gallery.distances(model, theirs)
-            if len(theirs) < ENOUGH or np.median(back[:, among == person]) > ALIKE * max_distance:
-                continue
-            if seen_together(sights, gallery.tracklets(other), times) is not None:
-                continue
+            among, back = _near(gallery, model, other, theirs)
+            if (
+                len(theirs) < ENOUGH
+                or not len(among)
+                or among[back.argmin()] != person
+                or back.min() > ALIKE * max_distance
+                or stranger_chance(near[None], max_distance) > false_accept
+                or stranger_chance(back[None], max_distance) > false_accept
+            ):
+                return None
             one, two = gallery.person(min(person, other)), gallery.person(max(person, other))
             if one.name is not None and two.name is not None:
-                continue
+                return None
             if two.name is not None:
                 one, two = two, one
             gallery.merge(one.id, two.id, BY_EVIDENCE)
             return one.id
         return None
+
+
+def _near(
+    gallery: Gallery, model: str, person: int, vectors: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The persons (P,) nearest to most of ``vectors`` (N, D) of ``person``, and how far most are, (P,).
+
+    A few of the vectors say who is worth comparing with all.
+    """
+    persons, distance = gallery.distances(model, vectors[:: -(-len(vectors) // ENOUGH)])
+    rough = np.median(distance, axis=0)
+    rough[persons == person] = np.inf
+    worth = persons[np.argsort(rough)[: min(_COMPARED, np.isfinite(rough).sum())]]
+    persons, distance = gallery.distances(model, vectors, worth)
+    return persons, np.median(distance, axis=0).astype(np.float32)

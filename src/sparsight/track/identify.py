@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from sparsight.errors import SparsightError
 from sparsight.track.embed import Embedder, crops
-from sparsight.track.evidence import CROPS, Evidence, crop_quality
+from sparsight.track.evidence import CROPS, Evidence, crop_quality, sharpness
 from sparsight.track.gallery import Gallery
 from sparsight.track.gallery_places import moments
 from sparsight.track.gallery_records import Correction, Tracklet, resolve
 from sparsight.track.gallery_revise import merge_alike, split_misplaced
+from sparsight.track.gallery_strangers import known_again
 from sparsight.track.types import Image, Tracks
 
 UNKNOWN = -1
@@ -72,14 +73,16 @@ class Match:
 class Identifier:
     """Gives the tracks of one camera the numbers of people in a gallery.
 
-    A new track gathers crops: good ones (see :func:`sparsight.track.evidence.crop_quality`), some time
-    apart. From four on, its mean is compared with everyone known. It is known again if it is near enough to
-    somebody who wasn't seen beside it; the tracks of one frame are assigned at once, so that the sum of
-    distances is least. It is somebody new if it has been seen long enough and is near nobody. In between it
-    waits. A track that is too short never becomes anybody. Two tracks that one camera has at the same time
-    are never the same person; nor are tracks of two cameras by one clock, unless something else was said
-    about them (see :mod:`sparsight.track.gallery_places`). If the crops of a track no longer look like those
-    before, the tracker has jumped to somebody else, and the track is identified afresh.
+    A new track gathers crops: good ones (see :func:`sparsight.track.evidence.crop_quality`), some time apart,
+    of which the best and most different are kept. From four on, their mean is compared with everyone known.
+    It is known again if it is near to somebody who wasn't seen beside it, and so much nearer than to the
+    others that of all strangers only ``false_accept`` would be
+    (:func:`sparsight.track.gallery_strangers.stranger_chance`); of the tracks of one frame, two are never one
+    person. It is somebody new if it has been seen long enough and is not known again. In between it waits. A
+    track that is too short never becomes anybody. Two tracks that one camera has at the same time are never
+    the same person; nor are tracks of two cameras by one clock, unless something else was said about them
+    (see :mod:`sparsight.track.gallery_places`). If the crops of a track no longer look like those before, the
+    tracker has jumped to somebody else, and the track is identified afresh.
 
     When a track has ended, all that is known is looked at once more: it may be split off from the person it
     was taken for, or two people may turn out to be one (:mod:`sparsight.track.gallery_revise`).
@@ -92,15 +95,16 @@ class Identifier:
         camera: name of the camera.
         clock: what the timestamps are measured by; cameras of one clock see nobody at two places at once. By
             default a clock of its own.
-        max_distance: cosine distance up to which a track is taken for a known person; by default the
+        max_distance: cosine distance up to which a track may be taken for a known person; by default the
             embedder's.
+        false_accept: share of people never seen before that may be taken for anybody known, in (0, 1).
         min_frames: frames that somebody must have been followed in to become a new person.
         every: seconds between two looks at a track that is identified.
         budget: crops embedded per frame at most, unknown tracks first.
         patience: seconds unseen after which a track has ended.
 
     Attributes:
-        camera, clock, max_distance: as given, or by default.
+        camera, clock, max_distance, false_accept: as given, or by default.
         run: what marks the tracklets of this identifier in the gallery.
     """
 
@@ -112,6 +116,7 @@ class Identifier:
         *,
         clock: str | None = None,
         max_distance: float | None = None,
+        false_accept: float = 0.05,
         min_frames: int = 12,
         every: float = 1.0,
         budget: int = 16,
@@ -125,6 +130,9 @@ class Identifier:
         self.max_distance = embedder.max_distance if max_distance is None else max_distance
         if not 0 < self.max_distance <= 2:
             raise SparsightError(f"max_distance is {max_distance}, but a cosine distance lies in (0, 2].")
+        self.false_accept = false_accept
+        if not 0 < false_accept < 1:
+            raise SparsightError(f"false_accept is {false_accept}, but a share of strangers lies in (0, 1).")
         if min_frames < 1 or every < 0 or budget < 1 or patience < 0:
             raise SparsightError(
                 f"min_frames {min_frames} and budget {budget} must be 1 or more, every {every} and patience "
@@ -220,11 +228,9 @@ class Identifier:
             due = due[np.lexsort((-waited[due], ~unknown[due]))[: self._budget]]
         vectors = self._embedder(frame, tracks.xyxy[due])
         looked = slots[due]
-        turned = evidence.take(looked, vectors, quality[due], now, _DOUBT * self.max_distance)
-        better = due[quality[due] > evidence.picture_quality[looked]]
-        pictures = crops(frame, tracks.xyxy[better], *_SIZE)
-        evidence.picture[slots[better]] = list(pictures)
-        evidence.picture_quality[slots[better]] = quality[better]
+        pictures = crops(frame, tracks.xyxy[due], *_SIZE)
+        worth = quality[due] * sharpness(pictures)
+        turned = evidence.take(looked, vectors, worth, pictures, now, _DOUBT * self.max_distance)
         if len(turned):
             self._release(turned)
             evidence.turn(turned, now)
@@ -260,15 +266,16 @@ class Identifier:
         with self._gallery.transaction():
             persons, distance = self._gallery.distances(self._embedder.name, means)
             distance[self._excluded(slots, persons)] = np.inf
-            chosen = assign_people(distance, self.max_distance)
+            known, allowed = known_again(distance, self.max_distance, self.false_accept)
+            chosen = assign_people(allowed, self.max_distance)
             nearest = distance.min(1, initial=np.inf)
             seen = self._now - evidence.first[slots]
             enough = evidence.count[slots] >= (_MIN_CROPS if last else CROPS)
             enough &= evidence.frames[slots] >= self._min_frames
             clear = (nearest > _SURE * self.max_distance) & ~evidence.turned[slots]
             clear |= (seen >= _WAIT) | last
-            # Near enough to somebody, but another track of this frame is nearer: that one goes first.
-            new = enough & clear & (nearest > self.max_distance)
+            # Known again, but another track of this frame is nearer to that person: that one goes first.
+            new = enough & clear & ~known
             for row in np.flatnonzero((chosen >= 0) | new).tolist():
                 slot, column = int(slots[row]), int(chosen[row])
                 if column >= 0:
@@ -321,6 +328,7 @@ class Identifier:
             matched=matched,
             clock=self.clock,
         )
+        evidence.shown[slot] = None
         self._keep(slot)
         evidence.person[slot] = person
         evidence.distance[slot] = np.nan if distance is None else distance
@@ -351,7 +359,10 @@ class Identifier:
                 split_misplaced(gallery, embedder.name, int(evidence.tracklet[slot]), mean, self.max_distance)
             self._follow()
             person = int(evidence.person[slot])
-            if merge_alike(gallery, embedder.name, person, embedder.dimension, self.max_distance) is not None:
+            merged = merge_alike(
+                gallery, embedder.name, person, embedder.dimension, self.max_distance, self.false_accept
+            )
+            if merged is not None:
                 self._follow()
 
     def _reconsider(self) -> None:
@@ -428,10 +439,12 @@ class Identifier:
             evidence.quality[slot, :count],
             evidence.time[slot, :count],
         )
-        picture = evidence.picture[slot]
-        if picture is not None:
+        best = evidence.best(slot)
+        if best is not None and best[0] is not evidence.shown[slot]:
+            picture, quality = best
+            evidence.shown[slot] = picture
             jpeg = cv2.imencode(".jpg", picture[..., ::-1])[1].tobytes()
-            self._gallery.set_crop(tracklet, jpeg, float(evidence.picture_quality[slot]))
+            self._gallery.set_crop(tracklet, jpeg, quality)
         evidence.changed[slot] = False
 
 
