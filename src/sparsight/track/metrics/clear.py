@@ -97,25 +97,25 @@ def _matches(pairs: Pairs, before: NDArray[np.intp]) -> NDArray[np.intp]:
     the earliest of them, and most rounds settle nearly all.
     """
     good = (pairs.similarity >= THRESHOLD - _EPS).nonzero()[0]
-    row, column, similarity = pairs.row[good], pairs.column[good], pairs.similarity[good]
+    row, column, similarity = (values.take(good) for values in (pairs.row, pairs.column, pairs.similarity))
     match = np.full(len(before), -1)  # of the good pairs
-    contested = (np.bincount(row)[row] > 1) | (np.bincount(column)[column] > 1)
+    contested = (np.bincount(row).take(row) > 1) | (np.bincount(column).take(column) > 1)
     # First guess: everybody is matched with the track that they meet most often.
     settled = (~contested).nonzero()[0]
     match[row[settled]] = settled
     disputed = contested.nonzero()[0]
-    key = pairs.meetings.key[good]
+    key = pairs.meetings.key.take(good)
     often = np.bincount(key)[key[disputed]]
     liking = often + similarity[disputed]
     most = np.zeros(len(before))
     np.maximum.at(most, row[disputed], liking)
     liked = disputed[liking == most[row[disputed]]]
     match[row[liked]] = liked
-    frame = pairs.truth.frame[row]
+    frame = pairs.truth.frame.take(row)
     start = np.searchsorted(frame, np.arange(pairs.frames + 1))
     # What nobody disputes is settled, unless its frame has to be solved as a whole.
     open_ = contested
-    identity = pairs.result.id[column]
+    identity = pairs.result.id.take(column)
 
     def pairs_of(frames: NDArray[np.intp]) -> NDArray[np.intp]:
         some = spans(start[frames], start[frames + 1])

@@ -40,10 +40,10 @@ def score(pairs: Pairs) -> dict[str, Any]:
         values["HOTA_FP"] = np.full(len(ALPHAS), float(len(result)))
         return values
 
-    worth = _alignment(pairs)[pairs.meetings.key] * pairs.similarity
+    worth = _alignment(pairs).take(pairs.meetings.key) * pairs.similarity
     allowed = (worth > 0).nonzero()[0]
-    matched = best_matches(pairs, allowed, worth[allowed])
-    similarity = pairs.similarity[matched]
+    matched = best_matches(pairs, allowed, worth.take(allowed))
+    similarity = pairs.similarity.take(matched)
     # How many of the thresholds each match passes; all that follows are sums over those that pass the a-th.
     passed = np.searchsorted(ALPHAS - _EPS, similarity, side="right")
     steps = len(ALPHAS) + 1
@@ -55,7 +55,7 @@ def score(pairs: Pairs) -> dict[str, Any]:
     values["LocA"] = np.maximum(1e-10, located) / np.maximum(1e-10, hits)
 
     met = pairs.meetings
-    cells = np.bincount(met.key[matched] * steps + passed, minlength=len(met) * steps)
+    cells = np.bincount(met.key.take(matched) * steps + passed, minlength=len(met) * steps)
     count = _passing(cells.reshape(len(met), steps).astype(float))
     seen = np.bincount(truth.id)[met.truth][:, None].astype(float)
     shown = np.bincount(result.id)[met.result][:, None].astype(float)
@@ -80,7 +80,7 @@ def _alignment(pairs: Pairs) -> NDArray[np.float64]:
     similarity = pairs.similarity
     row_sum = np.bincount(pairs.row, similarity, minlength=len(pairs.truth))
     column_sum = np.bincount(pairs.column, similarity, minlength=len(pairs.result))
-    around = column_sum[pairs.column] + row_sum[pairs.row] - similarity
+    around = column_sum.take(pairs.column) + row_sum.take(pairs.row) - similarity
     share = np.divide(similarity, around, out=np.zeros_like(similarity), where=around > _EPS)
     met = pairs.meetings
     potential = np.bincount(met.key, share, minlength=len(met))

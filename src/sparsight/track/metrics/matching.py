@@ -37,13 +37,15 @@ def best_matches(pairs: Pairs, positions: NDArray[np.intp], worth: NDArray[np.fl
     Returns:
         The pairs that are matched, ascending.
     """
-    row = pairs.row[positions]
-    frame = pairs.truth.frame[row]
+    row = pairs.row.take(positions)
+    frame = pairs.truth.frame.take(row)
     taken = []
     for part in _frame_by_frame(frame):
         some, value = positions[part], worth[part]
         first = pairs.result.frame.searchsorted(frame[part.start])
-        sure, open_ = beyond_doubt(row[part] - row[part.start], pairs.column[some] - first, value, MARGIN)
+        sure, open_ = beyond_doubt(
+            row[part] - row[part.start], pairs.column.take(some) - first, value, MARGIN
+        )
         flags = np.zeros(len(some), bool)
         flags[sure] = True
         if len(open_):
@@ -132,15 +134,18 @@ def beyond_doubt(
         row_leads, row_second = _leads(r, value, height)
         column_leads, column_second = _leads(c, value, width)
         best = (row_leads & column_leads).nonzero()[0]
-        sure = best[value[best] - row_second[r[best]] - column_second[c[best]] > margin]
+        rivals = row_second.take(r.take(best)) + column_second.take(c.take(best))
+        sure = best[value.take(best) - rivals > margin]
         if not len(sure):
             break
-        taken.append(open_[sure])
+        taken.append(open_.take(sure))
         row_done, column_done = np.zeros(height, bool), np.zeros(width, bool)
-        row_done[r[sure]] = True
-        column_done[c[sure]] = True
-        left = (~(row_done[r] | column_done[c])).nonzero()[0]
-        open_, r, c, value = open_[left], r[left], c[left], value[left]
+        row_done[r.take(sure)] = True
+        column_done[c.take(sure)] = True
+        done = row_done.take(r)
+        done |= column_done.take(c)
+        left = (~done).nonzero()[0]
+        open_, r, c, value = (values.take(left) for values in (open_, r, c, value))
     for one, other in ((row, column), (column, row)):
         if len(open_):
             chosen, left = _without_conflict(one[open_], other[open_], worth[open_], margin)
@@ -153,11 +158,11 @@ def _leads(line: NDArray[np.intp], worth: NDArray[Any], count: int) -> tuple[NDA
     """Which pairs are worth the most of their line, and (count,) what the second of each line is worth."""
     best = np.zeros(count, worth.dtype)
     np.maximum.at(best, line, worth)
-    leads = worth == best[line]
+    leads = worth == best.take(line)
     second = np.zeros(count, worth.dtype)
     rest = (~leads).nonzero()[0]
-    np.maximum.at(second, line[rest], worth[rest])
-    shared = np.bincount(line[leads], minlength=count) > 1
+    np.maximum.at(second, line.take(rest), worth.take(rest))
+    shared = np.bincount(line.take(leads.nonzero()[0]), minlength=count) > 1
     second[shared] = best[shared]
     return leads, second
 

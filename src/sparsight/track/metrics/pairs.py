@@ -73,7 +73,7 @@ def numbered(values: NDArray[Any]) -> NDArray[np.intp]:
             occurs = np.zeros(span, np.int32)
             occurs[values - low] = 1
             place = occurs.cumsum(dtype=np.int32) - 1
-            number: NDArray[np.intp] = place[values - low].astype(np.intp)
+            number: NDArray[np.intp] = place.take(values - low).astype(np.intp)
             return number
     return np.unique(values, return_inverse=True)[1].reshape(-1).astype(np.intp)
 
@@ -120,7 +120,9 @@ class Pairs:
     def meetings(self) -> Meetings:
         """The identities that ever overlap."""
         width = max(self.result.id_count, 1)
-        number = self.truth.id[self.row] * width + self.result.id[self.column]
+        number = self.truth.id.take(self.row)
+        number *= width
+        number += self.result.id.take(self.column)
         size = self.truth.id_count * width
         if size <= _DENSE:
             met = np.zeros(size, bool)
@@ -128,7 +130,7 @@ class Pairs:
             together = met.nonzero()[0]
             place = np.zeros(size, np.int32)
             place[together] = np.arange(len(together), dtype=np.int32)
-            key = place[number].astype(np.intp)
+            key = place.take(number).astype(np.intp)
         else:
             together, key = np.unique(number, return_inverse=True)
         return Meetings(key.reshape(-1), *np.divmod(together, width))
@@ -203,8 +205,8 @@ def touching(frames: int, truth: Side, result: Side) -> tuple[NDArray[np.intp], 
             # In three dimensions, nonzero takes ten times as long, as divmod does.
             place = flags.ravel().nonzero()[0]
             line = place // width
-            found_rows.append(rows.ravel()[line])
-            found_columns.append(columns.ravel()[place - (line - line // height) * width])
+            found_rows.append(rows.ravel().take(line))
+            found_columns.append(columns.ravel().take(place - (line - line // height) * width))
     row, column = np.concatenate(found_rows), np.concatenate(found_columns)
     if len(kinds) > 1:
         order = np.argsort(row, kind="stable")
