@@ -16,7 +16,7 @@ from sparsight.saliency.process import processed
 from sparsight.saliency.rarity import rarity_map
 
 SIZE = (96, 160)
-LAYERS = list(zip(BACKBONES["mobilenet_v2"].layers, (192, 192, 192, 384, 384, 576, 960, 960), strict=True))
+LAYERS = list(zip(BACKBONES["mobilenet_v2"].layers, (192, 192, 384, 384, 576, 960, 960), strict=True))
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +31,18 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def model(weights: Path) -> saliency.SaliencyModel:
     return saliency.build("deeprare", weights=weights, size=SIZE, device="cpu")
+
+
+def continued(weights: Path) -> nn.Module:
+    """The network whose convolutions on maps of stride 16 and 32 pad by the nearest pixel, built apart."""
+    network = nets.build("mobilenet_v2", weights=weights)
+    for name, module in list(network.named_modules()):
+        block = name.split(".")[1] if name.startswith("features.") else "0"
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3) and int(block) >= 8:
+            module.padding = (0, 0)
+            parent, _, own = name.rpartition(".")
+            setattr(network.get_submodule(parent), own, nn.Sequential(nn.ReplicationPad2d(1), module))
+    return network
 
 
 def picture(*shape: int) -> Any:
@@ -65,7 +77,7 @@ def test_levels_and_map_follow_from_the_layers(result: SaliencyResult) -> None:
     levels: dict[tuple[int, ...], Any] = {}
     for name, layer in result.layers.items():
         scaled = stretched(layer)
-        scaled[scaled < 0.6] = 0
+        scaled[scaled < 0.7] = 0
         weight = (1 - scaled.mean()) ** 2
         assert result.weights[name] == pytest.approx(weight, rel=1e-4)
         levels[layer.shape] = levels.get(layer.shape, 0) + weight * scaled
@@ -79,7 +91,7 @@ def test_levels_and_map_follow_from_the_layers(result: SaliencyResult) -> None:
 
 
 def test_layers_are_the_rarity_of_the_networks_features(weights: Path, result: SaliencyResult) -> None:
-    network = nets.build("mobilenet_v2", weights=weights)
+    network = continued(weights)
     with torch.inference_mode():
         features = nets.taps(network, list(result.layers))(
             torch.from_numpy(network_input(picture(120, 200), SIZE))
@@ -166,7 +178,7 @@ def test_a_top_down_channel_is_a_level(weights: Path, result: SaliencyResult) ->
     other = model(picture(120, 200))
     assert list(other.levels) == [*result.levels, "features.13.conv.0:7"]
     assert other.processing == ("top-down channel features.13.conv.0:7",)
-    network = nets.build("mobilenet_v2", weights=weights)
+    network = continued(weights)
     with torch.inference_mode():
         opened = nets.taps(network, ["features.13.conv.0"])
         features = opened(torch.from_numpy(network_input(picture(120, 200), SIZE)))
@@ -310,3 +322,81 @@ def test_all_rectified_layers_of_vgg_are_used(name: str, count: int) -> None:
 
 def test_border_of_2019() -> None:
     assert [border_2019(width) for width in (224, 112, 56, 28, 14, 7)] == [3, 3, 3, 2, 1, 1]
+
+
+def test_a_picture_of_stripes_without_end_has_no_corners() -> None:
+    """On a picture whose edges continue it, what a coarse layer sees at the corner is what it sees inside."""
+    network = nn.Sequential()
+    network.body = nn.Sequential(
+        nn.Conv2d(3, 4, 16, 16), nn.ReLU(), *(nn.Conv2d(4, 4, 3, padding=1) for _ in range(3)), nn.ReLU()
+    )
+    for parameter in network.parameters():
+        torch.nn.init.constant_(parameter, 0.1)
+    network.input_shape = (3, *SIZE)  # type: ignore[assignment]
+    reader = reading.open_network(network, ["body.5"], [], SIZE, "cpu")
+    seen: dict[str, Any] = {}
+    reader.features(np.ones((1, 3, *SIZE), np.float32), lambda name, maps: seen.update({name: maps}))
+    assert seen["body.5"].shape == (4, 6, 10)
+    np.testing.assert_allclose(seen["body.5"], seen["body.5"][0, 3, 5], rtol=1e-5)
+
+
+def test_any_network_with_taps_gives_features(tmp_path: Path) -> None:
+    torch.manual_seed(4)
+    path = tmp_path / "resnet18.pth"
+    torch.save(nets.build("resnet18").state_dict(), path)
+    layers = ["layer1.0", "layer2.0", "layer2.1", "layer3.1"]
+    model = saliency.build(
+        "deeprare2021", backbone="resnet18", layers=layers, weights=path, size=SIZE, device="cpu"
+    )
+    result = model(picture(60, 90))
+    assert list(result.levels) == ["24x40", "12x20", "6x10"]
+    assert [result.layer_levels[name] for name in layers] == ["24x40", "12x20", "12x20", "6x10"]
+    assert result.map.shape == (60, 90) and result.map.max() > 0.9
+
+
+def test_a_network_that_takes_no_input_shape_gives_features(tmp_path: Path) -> None:
+    path = tmp_path / "osnet.pth"
+    torch.manual_seed(4)
+    torch.save(nets.build("osnet_x0_25").state_dict(), path)
+    model = saliency.build(
+        "deeprare", backbone="osnet_x0_25", layers=["conv2.0"], weights=path, size=SIZE, device="cpu"
+    )
+    assert list(model(picture(60, 90)).levels) == ["24x40"]
+
+
+def test_weights_of_a_networks_own_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def build(name: str, weights: Any, **options: Any) -> nn.Module:
+        asked.append((name, weights))
+        return nets.build(name, **options)
+
+    monkeypatch.setattr("sparsight.saliency.deeprare.build_network", build)
+    saliency.build("deeprare", backbone="resnet18", layers=["layer2.0"], size=96, device="cpu")
+    saliency.build("deeprare", size=96, device="cpu")
+    assert asked == [("resnet18", "resnet18"), ("mobilenet_v2", "mobilenet_v2")]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backbone": "resnet18"}, "knows no layers of resnet18: give layers="),
+        ({"backbone": "vgg16_bn", "layers": ["features.2"]}, "vgg16_bn has no weights here, and random ones"),
+        ({"backbone": "darknet", "layers": ["0"], "weights": "x"}, "cannot use darknet, which needs a cfg"),
+        ({"backbone": "resnet81", "layers": ["x"]}, "did you mean 'resnet18'"),
+        ({"size": "a"}, "cannot have size='a'"),
+        ({"size": (200, 200, 3)}, r"\(200, 200, 3\) is no saliency size: give a side in pixels"),
+        ({"size": (200, 200.5)}, "is no saliency size"),
+        ({"size": 224.5}, "cannot have size=224.5"),
+        ({"bins": "x"}, "cannot have bins='x': give a whole number"),
+    ],
+)
+def test_options_that_make_no_sense(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(SparsightError, match=message):
+        saliency.build("deeprare", device="cpu", **options)
+
+
+def test_a_layer_without_maps_is_refused(weights: Path) -> None:
+    model = saliency.build("deeprare", weights=weights, layers=["classifier"], size=96, device="cpu")
+    with pytest.raises(SparsightError, match="layer classifier gives no maps over the picture"):
+        model(picture(60, 90))

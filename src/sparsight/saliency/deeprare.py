@@ -8,6 +8,7 @@ P. Kong, M. Mancas, B. Gosselin and K. Po, "DeepRare: Generic Unsupervised Visua
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,10 +16,13 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
+from sparsight.assets.catalogue import catalogue
 from sparsight.errors import SparsightError
+from sparsight.nets import NETWORKS
 from sparsight.nets import build as build_network
-from sparsight.registry import lookup
+from sparsight.registry import lookup, resolve
 from sparsight.saliency.intake import stretched
 from sparsight.saliency.levels import itti_weight, minmax, resize, weighted_sum
 from sparsight.saliency.process import check_processing, processed
@@ -37,20 +41,20 @@ _DEVIATION = np.array([0.229, 0.224, 0.225], np.float32) * 255
 class Backbone(NamedTuple):
     """A network that gives features."""
 
-    weights: str  # asset: ImageNet weights for RGB input, scaled by ImageNet's mean and deviation
+    weights: str | Path  # asset or file: weights for RGB input, scaled by ImageNet's mean and deviation
     layers: tuple[str, ...]  # modules to tap, after their ReLU
     threshold: float = 0.0  # what is lower in a layer's map does not count
+    size: int = 256  # side of the input
 
 
 BACKBONES: dict[str, Backbone] = {
     # Layers of the strides 8, 16 and 32. The first ones at a stride (5 to 8) answer to the odd one out, the
     # later ones (12, 15, 17) to objects. Together they do better than all layers, on fixations and on
-    # odd-one-out pictures, and cost a ninth.
+    # odd-one-out pictures, and cost a tenth.
     "mobilenet_v2": Backbone(
         "mobilenet_v2",
         (
             "features.5.conv.0",
-            "features.7.conv.0",
             "features.7.conv.1",
             "features.8.conv.0",
             "features.8.conv.1",
@@ -58,7 +62,8 @@ BACKBONES: dict[str, Backbone] = {
             "features.15.conv.0",
             "features.17.conv.0",
         ),
-        threshold=0.6,
+        threshold=0.7,
+        size=384,
     ),
     # Every ReLU of the five blocks. The more is cut off, the worse they do on fixations.
     "vgg16": Backbone(
@@ -98,22 +103,27 @@ class DeepRare:
     layer gives a rarity map (``rarity_map``). Layers of one size form a level, in which each is scaled to
     [0, 1], zeroed where it is below ``threshold``, and weighted by (max − mean)². The levels, each in [0, 1],
     are added on the grid of the finest, and the sum is scaled to [0, 1] and to the image's size. Levels are
-    called by their size, such as ``"32x32"``. An image of one colour gets a map of zeros.
+    called by their size, such as ``"48x48"``. An image of one colour gets a map of zeros.
+
+    One departure from the papers: where a map has sixteen pixels of the input to one, the network pads by the
+    nearest pixel instead of by zeros, because zeros would be rare there.
 
     Args:
-        backbone: one of ``BACKBONES``.
-        size: input of the network in pixels: a side, or (height, width). Grids of strided layers lie evenly
-            over the image where it is a multiple of 32.
+        backbone: one of ``BACKBONES``, or with ``layers`` any other of ``sparsight.nets.NETWORKS``. Its input
+            is scaled by ImageNet's mean and deviation.
+        size: input of the network in pixels: a side, or (height, width); by default what suits the backbone:
+            384 for MobileNetV2, 256 for the others. Grids of strided layers lie evenly over the image where
+            it is a multiple of 32.
         bins: histogram bins, 2 to 64; published are 11 (2019) and 6 to 11 (2021).
         border: pixels of a layer's border to ignore, where the network sees its own padding; or a function of
             the layer's width.
         threshold: what is lower in a layer's map, scaled to [0, 1], is set to zero (2021); 0 is off (2019).
-            By default what suits the backbone: 0.6 for MobileNetV2, off for the others.
-        layers: modules to tap instead of the backbone's own.
+            By default what suits the backbone: 0.7 for MobileNetV2, off for the others.
+        layers: modules to tap instead of the backbone's own; those whose maps have one size form a level.
         top_down: a channel that answers to something known, as ``"MODULE:CHANNEL"``; scaled to [0, 1], it is
             added as one more level (2019: a channel of VGG16's fifth block that answers to faces).
         blur, centre_prior: see ``processed``; 0 is off.
-        weights: asset or weight file instead of the backbone's own.
+        weights: asset or weight file instead of the backbone's own; random ones are refused.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
 
     Raises:
@@ -124,7 +134,7 @@ class DeepRare:
         self,
         backbone: str = "mobilenet_v2",
         *,
-        size: int | tuple[int, int] = 256,
+        size: int | tuple[int, int] | None = None,
         bins: int = 11,
         border: int | Callable[[int], int] = 1,
         threshold: float | None = None,
@@ -135,12 +145,8 @@ class DeepRare:
         weights: str | Path | None = None,
         device: str = "auto",
     ) -> None:
-        known = lookup("backbone", backbone, BACKBONES)
-        self.size = (size, size) if isinstance(size, int) else size
-        if min(self.size) < MIN_SIZE:
-            raise SparsightError(
-                f"saliency size {size} is too small: give at least {MIN_SIZE} pixels a side."
-            )
+        known = _backbone(backbone, layers, weights)
+        self.size = _sides(known.size if size is None else size)
         if not 2 <= bins <= MAX_BINS:
             raise SparsightError(f"saliency cannot use {bins} bins: give 2 to {MAX_BINS}.")
         if not callable(border) and border < 0:
@@ -153,9 +159,9 @@ class DeepRare:
         self.border = border if callable(border) else lambda _: border
         self.blur, self.centre_prior = blur, centre_prior
         self.top_down = None if top_down is None else _tap_and_channel(top_down)
-        network = build_network(backbone, weights=weights or known.weights, input_shape=(3, *self.size))
+        network = _network(backbone, known.weights, self.size)
         extra = [] if self.top_down is None else [self.top_down[0]]
-        self._reader = open_network(network, layers or known.layers, extra, self.size, device)
+        self._reader = open_network(network, known.layers, extra, self.size, device)
 
     def __call__(self, image: NDArray[np.uint8]) -> SaliencyResult:
         """The saliency of ``image``, with every stage.
@@ -251,6 +257,47 @@ class DeepRare:
             bins=self.bins,
             border=self.border,
         )
+
+
+def _backbone(name: str, layers: Sequence[str] | None, weights: str | Path | None) -> Backbone:
+    """A network of ``BACKBONES``, or any other with ``layers``; what is given goes before what is known."""
+    lookup("backbone", name, NETWORKS)
+    known = BACKBONES.get(name)
+    if known is not None:
+        return known._replace(weights=weights or known.weights, layers=tuple(layers or known.layers))
+    if not layers:
+        raise SparsightError(
+            f"saliency knows no layers of {name}: give layers=, a list of its modules, or a backbone of "
+            f"{', '.join(BACKBONES)}."
+        )
+    if not weights and name not in catalogue():
+        raise SparsightError(
+            f"{name} has no weights here, and random ones see nothing: give weights=, an asset or a file."
+        )
+    return Backbone(weights or name, tuple(layers))
+
+
+def _network(name: str, weights: str | Path, size: tuple[int, int]) -> nn.Module:
+    """The network with its weights, for inputs of ``size``."""
+    parameters = inspect.signature(resolve(NETWORKS[name])).parameters
+    if needed := [key for key, value in parameters.items() if value.default is value.empty]:
+        raise SparsightError(
+            f"saliency cannot use {name}, which needs a {needed[0]}: choose another backbone."
+        )
+    shape = {"input_shape": (3, *size)} if "input_shape" in parameters else {}
+    network = build_network(name, weights=weights, **shape)
+    network.input_shape = (3, *size)  # type: ignore[assignment]  # what is tapped is convolutional: any size
+    return network
+
+
+def _sides(size: int | tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of a side or of both."""
+    sides = (size, size) if isinstance(size, int) else tuple(size)
+    if len(sides) != 2 or not all(isinstance(side, int) for side in sides):
+        raise SparsightError(f"{size} is no saliency size: give a side in pixels, or (height, width).")
+    if min(sides) < MIN_SIZE:
+        raise SparsightError(f"saliency size {size} is too small: give at least {MIN_SIZE} pixels a side.")
+    return sides
 
 
 def _tap_and_channel(text: str) -> tuple[str, int]:

@@ -9,7 +9,7 @@ largest layers.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -24,10 +24,13 @@ from sparsight.saliency.rarity import Features, rarity_maps
 from sparsight.saliency.rarity_torch import rarity_map_torch
 from sparsight.saliency.result import Map
 
+AnyMaps = TypeVar("AnyMaps", Features, Tensor)
+
 MOST_VALUES = 64_000_000
 """Values in all layers together (256 MB) above which a CPU takes them one layer at a time."""
 
 _PROBE = 96  # pixels a side of the picture that layers are measured with
+_COARSE = 16  # pixels of the picture to one of a coarse map
 _LARGE = 400 * 400  # pixels of input below which no known network comes near MOST_VALUES
 
 
@@ -52,7 +55,7 @@ def open_network(
     """The better of the two readers for inputs of ``size`` on ``device``.
 
     Args:
-        network: in evaluation mode; it belongs to the reader from now on.
+        network: in evaluation mode; it belongs to the reader from now on, which changes how it pads.
         layers: modules whose rarity is wanted.
         extra: modules whose channels themselves are wanted.
         size: height and width of the input.
@@ -63,6 +66,7 @@ def open_network(
     """
     lookup("device", device, dict.fromkeys(DEVICES))
     opened = taps(network, list(dict.fromkeys([*layers, *extra])))  # says which module there is not
+    _continue_edges(network, opened)
     gpu = device != "cpu" and torch.cuda.is_available()
     if device == "cuda" and not gpu:
         raise SparsightError("PyTorch finds no CUDA device here: use device cpu or auto.")
@@ -82,7 +86,7 @@ class OnnxReader:
 
     def rarities(self, x: NDArray[np.float32], bins: int, border: Callable[[int], int]) -> dict[str, Map]:
         """See ``Reader``."""
-        found = {name: maps[0] for name, maps in self._session.run(x).items()}
+        found = {name: _checked(name, maps[0]) for name, maps in self._session.run(x).items()}
         self.extra = {name: found[name] for name in self._extra}
         layers = {name: found[name] for name in self._layers}
         return rarity_maps(layers, bins=bins, border=border, threads=usable_threads())
@@ -90,7 +94,7 @@ class OnnxReader:
     def features(self, x: NDArray[np.float32], each: Callable[[str, Features], None]) -> None:
         """See ``Reader``."""
         for name, maps in self._session.run(x).items():
-            each(name, maps[0])
+            each(name, _checked(name, maps[0]))
 
 
 class _Complete(BaseException):
@@ -141,7 +145,7 @@ class TorchReader:
         def reader(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
             def read(module: nn.Module, inputs: Any, output: Tensor) -> None:
                 if name in waiting:  # a module that runs twice gives its first output
-                    take(name, output[0])
+                    take(name, _checked(name, output[0]))
                     waiting.discard(name)
                     if not waiting:
                         raise _Complete
@@ -178,6 +182,46 @@ class TorchReader:
 
     def _is_read(self, module: nn.Module) -> bool:
         return any(self._network.get_submodule(name) is module for name in self._order)
+
+
+def _continue_edges(network: nn.Module, opened: nn.Module) -> None:
+    """Let convolutions on coarse maps pad by the nearest pixel instead of by zeros.
+
+    Around a map of a few pixels a frame of zeros is the rarest thing there is, and deeper layers see it from
+    far inside; the corners, where they see it from two sides, glow. On finer maps the ignored border covers
+    most of it, and padding by pixels would cost as much time as the convolution.
+    """
+    coarse: list[nn.Conv2d] = []
+
+    def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if isinstance(module, nn.Conv2d) and inputs[0].shape[-1] * _COARSE <= _PROBE:
+            coarse.append(module)
+
+    handles = [module.register_forward_pre_hook(look) for module in network.modules()]
+    try:
+        with torch.inference_mode():
+            opened(torch.zeros(1, 3, _PROBE, _PROBE))
+    except RuntimeError as error:
+        reason = str(error).strip().split("\n", 1)[0].rstrip(".")
+        raise SparsightError(
+            f"{type(network).__name__} does not run on a picture of {_PROBE} pixels ({reason}): choose "
+            "another network, or earlier layers."
+        ) from error
+    finally:
+        for handle in handles:
+            handle.remove()
+    for module in coarse:
+        if isinstance(module.padding, tuple) and any(module.padding):
+            module.padding_mode = "replicate"
+
+
+def _checked(name: str, maps: AnyMaps) -> AnyMaps:
+    """The maps of a layer (C, H, W), if that is what it gives."""
+    if maps.ndim != 3:
+        raise SparsightError(
+            f"layer {name} gives no maps over the picture: tap a convolution, or what follows it."
+        )
+    return maps
 
 
 def _too_large(opened: nn.Module, size: tuple[int, int]) -> bool:
