@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sparsight import SparsightError
-from sparsight.saliency.popouts import KINDS, popout, popouts
+from sparsight.saliency.popouts import KINDS, p3_popouts, popout, popouts
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -84,3 +84,26 @@ def test_what_is_asked_for() -> None:
 def test_what_cannot_be_drawn(kind: str, options: dict[str, Any], words: str) -> None:
     with pytest.raises(SparsightError, match=words):
         popout(kind, 0, **options)
+
+
+def test_pictures_in_the_geometry_of_p3() -> None:
+    for kind in KINDS:
+        for one in p3_popouts(kind, 3, seed=4):
+            assert one.image.shape == (1024, 1024, 3)
+            assert len(one.distractor_masks) == 48
+            together = one.target_mask.astype(int) + one.distractor_masks.sum(axis=0)
+            assert together.max() == 1
+            middles = np.array([np.argwhere(mask).mean(axis=0) for mask in one.distractor_masks])
+            grid = (np.round(middles / one.spacing - 0.5) + 0.5) * one.spacing
+            assert 10 < np.abs(middles - grid).max() < 19.5
+            longest = max(
+                np.ptp(np.argwhere(mask), axis=0).max() for mask in (one.target_mask, one.distractor_masks[0])
+            )
+            assert 27 < longest < 93  # a square's diagonal is longer than its side
+    odd = [one.target_mask.sum() / one.distractor_masks[0].sum() for one in p3_popouts("size", 12, seed=4)]
+    assert min(odd) < 0.5 and max(odd) > 1.8
+
+
+def test_new_arguments_leave_the_pictures_of_a_seed_as_they_were() -> None:
+    one = popout("size", 7, size=(200, 200))
+    assert int(one.image.astype(np.int64).sum()) == 1666072

@@ -22,6 +22,8 @@ KINDS = ("colour", "orientation", "size")
 
 _SHAPES = ("bar", "disc", "square")
 _BACKGROUNDS = ((0, 0, 0), (64, 64, 64), (128, 128, 128), (192, 192, 192), (255, 255, 255), (222, 210, 190))
+_MOST_FILL, _MOST_JITTER = 0.6, 0.15  # together they leave a gap between any two items
+_P3_RATIOS = (0.4, 0.5, 0.6, 1.5, 1.75, 2.0)
 _LEAST_CONTRAST = 90  # grey levels or, between colours, their Euclidean distance
 _SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
 
@@ -63,6 +65,8 @@ def popout(
     grid: int | None = None,
     background: tuple[int, int, int] | None = None,
     difference: float | None = None,
+    fill: float | None = None,
+    jitter: float = 0.08,
 ) -> PopOut:
     """Draw one picture; what is not given is drawn by lot.
 
@@ -74,6 +78,10 @@ def popout(
         background: RGB; by default one of black, three greys, white and a pale brown.
         difference: of colour, degrees of hue (by default 60 to 180); of orientation, degrees (30 to 90); of
             size, the ratio of the target's sides to a distractor's (half or double and up to a tenth more).
+        fill: side of the larger kind of item as a fraction of the distance between items, up to 0.6; by
+            default 0.5 to 0.6.
+        jitter: how far items are moved off the grid at most, along each side, as a fraction of that distance,
+            up to 0.15.
 
     Raises:
         SparsightError: an unknown kind, a size too small for the grid, or a number out of its range.
@@ -89,6 +97,14 @@ def popout(
         raise SparsightError(
             f"a pop-out of {height}x{width} has no room for {count} items a side: enlarge it."
         )
+    if fill is not None and not 0 < fill <= _MOST_FILL:
+        raise SparsightError(
+            f"items cannot fill {fill} of their distance: give more than 0, up to {_MOST_FILL}."
+        )
+    if not 0 <= jitter <= _MOST_JITTER:
+        raise SparsightError(
+            f"items cannot be moved by {jitter} of their distance: give 0 to {_MOST_JITTER}."
+        )
     paper = _BACKGROUNDS[rng.integers(len(_BACKGROUNDS))] if background is None else background
     if difference is None:
         difference = _difference(kind, rng)
@@ -98,9 +114,10 @@ def popout(
     odd_angle = angle + difference * float(rng.choice([-1, 1])) if kind == "orientation" else angle
     # The larger of the two kinds of item takes the same share of its cell whichever it is.
     ratio = difference if kind == "size" else 1.0
-    side = spacing * float(rng.uniform(0.5, 0.6)) / max(1.0, ratio)
+    drawn = float(rng.uniform(0.5, 0.6))
+    side = spacing * (drawn if fill is None else fill) / max(1.0, ratio)
 
-    middles = _middles(size, spacing, rng)
+    middles = _middles(size, spacing, jitter, rng)
     target = int(rng.integers(len(middles)))
     image = np.full((height, width, 3), paper, np.uint8)
     masks = np.zeros((len(middles), height, width), np.uint8)
@@ -117,6 +134,31 @@ def popouts(kind: str, count: int, seed: int = 0) -> list[PopOut]:
     """``count`` pictures of one kind: sizes of 300 to 1024 pixels a side, square and not, all else by lot."""
     sizes = ((300, 300), (480, 640), (600, 800), (768, 768), (768, 1024), (1024, 1024))
     return [popout(kind, seed + index, size=sizes[index % len(sizes)]) for index in range(count)]
+
+
+def p3_popouts(kind: str, count: int, seed: int = 0) -> list[PopOut]:
+    """``count`` pictures of one kind in the geometry of P3: 1024 pixels square, 7 × 7 items.
+
+    The larger kind of item is 40 to 80 pixels long and each is moved by up to 18 pixels. The ratio of an odd
+    size is one of 0.4, 0.5, 0.6, 1.5, 1.75 and 2.
+    """
+    rng = np.random.default_rng([7, KINDS.index(kind) if kind in KINDS else 0, seed])
+    side = 1024
+    pictures = []
+    for index in range(count):
+        pixels, ratio = rng.uniform(40, 80), float(rng.choice(_P3_RATIOS))
+        pictures.append(
+            popout(
+                kind,
+                seed + index,
+                size=(side, side),
+                grid=7,
+                difference=ratio if kind == "size" else None,
+                fill=pixels * 7 / side,
+                jitter=18 * 7 / side,
+            )
+        )
+    return pictures
 
 
 def _difference(kind: str, rng: np.random.Generator) -> float:
@@ -148,13 +190,15 @@ def _rgb(hue: float, value: float) -> NDArray[np.uint8]:
     return np.asarray(np.round(255 * cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0]), np.uint8)
 
 
-def _middles(size: tuple[int, int], spacing: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """(N, 2) x and y of the items: a grid centred in the picture, each moved by up to 8% of the spacing."""
+def _middles(
+    size: tuple[int, int], spacing: float, jitter: float, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """(N, 2) x and y of the items: a grid centred in the picture, each moved by up to ``jitter`` spacings."""
     rows, columns = (int(side // spacing + 1e-6) for side in size)
     y, x = np.indices((rows, columns)).reshape(2, -1)
     grid = np.stack([x - (columns - 1) / 2, y - (rows - 1) / 2], axis=1) * spacing
     middles: NDArray[np.float64] = grid + np.array([size[1], size[0]]) / 2
-    return middles + rng.uniform(-0.08, 0.08, middles.shape) * spacing
+    return middles + rng.uniform(-jitter, jitter, middles.shape) * spacing
 
 
 def _outline(shape: str, middle: NDArray[np.float64], side: float, angle: float) -> NDArray[np.int32]:
