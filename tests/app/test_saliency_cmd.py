@@ -143,6 +143,25 @@ def test_a_sheet_that_explains(pictures: list[str], tmp_path: Path) -> None:
     assert not np.array_equal(*sheets)
 
 
+def test_a_sheet_names_its_file_and_model(
+    pictures: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles: list[str] = []
+
+    def explain(result: SaliencyResult, *point: Any, title: str) -> media.Image:
+        titles.append(title)
+        return np.zeros((2, 2, 3), np.uint8)
+
+    monkeypatch.setattr(saliency, "explain", explain, raising=False)
+    run(*pictures, "--explain", "--model", "rare2012(size=320)", "--out", str(tmp_path / "a"))
+    run(pictures[0], "--explain", "--backbone", "vgg16", "--out", str(tmp_path / "b"))
+    assert titles == [
+        "one.png   rare2012(size=320)",
+        "two.png   rare2012(size=320)",
+        "one.png   deeprare(backbone=vgg16)",
+    ]
+
+
 @pytest.mark.parametrize("at", ["3", "3,4,5", "a,b", "-1,4", ""])
 def test_a_point_that_is_none(at: str, pictures: list[str], tmp_path: Path) -> None:
     with pytest.raises(SparsightError, match="is no point"):

@@ -64,8 +64,49 @@ def test_files_and_table(folder: Path) -> None:
     assert "1 fixations lie outside their image: dropped" in result.stderr
     assert "Without a centre prior" in result.stdout and "With a centre prior" in result.stdout
     assert re.search(r"uniform +0\.500 +0\.000 ", result.stdout)
-    for name in ("report.html", "scores.csv", "scores.parquet"):
+    for name in ("report.html", "table.md", "scores.csv", "scores.parquet"):
         assert (out / name).is_file() and name in result.stdout
+
+
+def test_a_table_to_paste_says_what_the_csv_says(folder: Path) -> None:
+    run(folder, metrics="auc,auc_judd,shuffled_auc,nss,cc,sim,kl")
+    out = folder.parent / "out"
+    text = (out / "table.md").read_text("utf-8")
+    assert list(out.glob("*table*")) == [out / "table.md"]  # no half of it is left behind
+    blocks = text.strip().split("\n\n")
+    assert [block for block in blocks if block.startswith("**")] == [
+        "**Without a centre prior**",
+        "**With a centre prior**",
+    ]
+    assert len(blocks) == 2 * (1 + 2)  # seven metrics: two tables for each prior
+    found = {}
+    prior = ""
+    for block in blocks:
+        if block.startswith("**"):
+            prior = "none" if "Without" in block else "centre"
+            continue
+        lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines()]
+        assert {len(line) for line in lines} == {len(lines[0])}
+        for line in lines[2:]:
+            found |= {
+                (prior, line[0], title): cell for title, cell in zip(lines[0][1:], line[1:], strict=True)
+            }
+    titles = {
+        "auc": "AUC",
+        "auc_judd": "AUC Judd",
+        "shuffled_auc": "shuffled AUC",
+        "nss": "NSS",
+        "cc": "CC",
+        "sim": "SIM",
+        "kl": "KL ↓",
+    }
+    with (out / "scores.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == len(found) == 2 * 2 * 7
+    for row in rows:
+        cell = found[row["prior"], f"`{row['model']}`", titles[row["metric"]]]
+        mean, low, high = (f"{float(row[key]):.3f}" for key in ("mean", "low", "high"))
+        assert cell == f"{mean} <small>{low} to {high}</small>"
 
 
 def test_metrics_that_some_images_have_nothing_for_are_told(folder: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import ImageDraw
 
 from sparsight import SparsightError
 from sparsight.saliency import SaliencyResult
@@ -79,6 +80,25 @@ def test_processing_shows() -> None:
     assert plain.shape == done.shape
     changed = np.nonzero((plain != done).any(axis=(1, 2)))[0]
     assert changed.max() < 60  # in the heading
+
+
+def test_the_head_names_what_it_is_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    text = ImageDraw.ImageDraw.text
+
+    def spy(pen: Any, xy: Any, words: str, *rest: Any, **options: Any) -> None:
+        written.append(words)
+        text(pen, xy, words, *rest, **options)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", spy)
+    given, _ = result()
+    bare = explain(given)
+    assert written[0].startswith("At (45, 20)")
+    written.clear()
+    named = explain(given, title="photo.jpg   deeprare(size=320)")
+    assert written[0] == "photo.jpg   deeprare(size=320)"
+    assert written[1].startswith("At (45, 20)")
+    assert named.shape[0] > bare.shape[0]
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,11 @@ class Chosen:
         placed = {"device": self.device} if accepts(self.name, "device") else {}
         return saliency.build(self.name, **placed, **self.options)
 
+    def said(self) -> str:
+        """The model as its name would be written: ``"deeprare(size=320)"``."""
+        given = ", ".join(f"{key}={value}" for key, value in self.options.items())
+        return f"{self.name}({given})" if given and "(" not in self.name else self.name
+
 
 @dataclass(frozen=True)
 class Finish:
@@ -107,7 +112,8 @@ def predict_all(
                 typer.echo(f"sparsight: {error}", err=True)
                 bad.append(path)
                 continue
-            typer.echo(_write(path.stem, image, finish(_predict(model, image, path)), extras, out))
+            title = f"{path.name}   {chosen.said()}"
+            typer.echo(_write(path.stem, image, finish(_predict(model, image, path)), extras, title, out))
     if bad and len(bad) == len(pictures):
         raise SparsightError(f"none of the {len(bad)} pictures can be read: see the sentences above.")
     for path in films:
@@ -141,7 +147,9 @@ def _predict(model: SaliencyModel, image: media.Image, path: Path) -> SaliencyRe
     return predict(model, image, path.name)
 
 
-def _write(stem: str, image: media.Image, result: SaliencyResult, extras: Extras, out: Path) -> Path:
+def _write(
+    stem: str, image: media.Image, result: SaliencyResult, extras: Extras, title: str, out: Path
+) -> Path:
     """Write all that was asked for of one picture; gives the path of what to look at first."""
     media.write_image(out / f"{stem}.saliency.png", _bytes(result.map, result.top))
     levels = result.enlarged_levels() if extras.levels else {}
@@ -152,7 +160,7 @@ def _write(stem: str, image: media.Image, result: SaliencyResult, extras: Extras
     if not extras.explain:
         return overlaid
     explained = out / f"{stem}.explained.png"
-    media.write_image(explained, saliency.explain(result, *(extras.at or (None, None))))
+    media.write_image(explained, saliency.explain(result, *(extras.at or (None, None)), title=title))
     return explained
 
 

@@ -69,7 +69,7 @@ def score(
     """Score saliency models on a data set, with and without a centre prior.
 
     Writes DIR/scores.parquet (every image), DIR/scores.csv (means with 95%
-    intervals) and DIR/report.html. Started again after a kill with the same
+    intervals), DIR/table.md (the same to paste) and DIR/report.html. Started again after a kill with the same
     options it goes on; with other models it adds them.
 
     Examples:
@@ -85,7 +85,7 @@ def score(
     from rich.console import Console
 
     from sparsight.app.outputs import REPORT, check_folder, claimed
-    from sparsight.app.saliency_score_report import print_table, write_report
+    from sparsight.app.saliency_score_report import TABLE, print_table, write_report, write_table
     from sparsight.files import write_text
     from sparsight.saliency.datasets import load
     from sparsight.saliency.scoring import fewer, score_dataset, summarise
@@ -110,6 +110,7 @@ def score(
             )
         summary = summarise(scored.table, seed=seed)
         write_text(out / SUMMARY, summary.to_csv(index=False))
+        write_table(out / TABLE, scored, summary)
         write_report(out / REPORT, scored, summary)
     if scored.outside:
         typer.echo(f"sparsight: {scored.outside:,} fixations lie outside their image: dropped.", err=True)
@@ -123,7 +124,7 @@ def score(
         )
     print_table(scored, summary, Console())
     typer.echo("Look at:")
-    for name in (REPORT, SUMMARY, SCORES):
+    for name in (REPORT, TABLE, SUMMARY, SCORES):
         typer.echo(f"  {out / name}")
     if strict and scored.skipped:
         raise typer.Exit(1)

@@ -30,6 +30,7 @@ from sparsight.saliency.scoring_truth import (
 from sparsight.saliency.scoring_workers import PRIORS
 
 REPORT = "report.html"
+TABLE = "table.md"
 
 _MOST_SKIPPED = 100
 _MOST_LETTERS = 36
@@ -38,6 +39,12 @@ _MOST_COLUMNS = 7
 _COLUMN = 10
 """Letters across a column of the table in the terminal, with the space before it."""
 _PRIOR_TITLES = {"none": "Without a centre prior", "centre": "With a centre prior"}
+_MOST_MARKDOWN = 6
+"""Metrics side by side in ``TABLE``."""
+_WORDS = {"judd": "Judd", "borji": "Borji", "loglikelihood": "log-likelihood"} | {
+    word: word.upper() for word in ("auc", "nss", "cc", "sim", "kl", "emd", "mae", "iou", "gsi", "msr")
+}
+"""How words of metrics' names are written where they are not as they are."""
 _GROUPS = {
     "fixations": "Against fixations",
     "density": "Against the density of fixations",
@@ -76,6 +83,50 @@ def write_report(path: Path, scored: Scored, summary: Any) -> None:
         settings=[(name, _said(value)) for name, value in scored.settings.items()],
     )
     write_text(path, page)
+
+
+def write_table(path: Path, scored: Scored, summary: Any) -> None:
+    """Write the means with their intervals as Markdown: for each prior, a row for each model.
+
+    Metrics stand side by side, at most six to a table; those of which less is better have an arrow down.
+
+    Args:
+        path: the file; written whole or not at all.
+        scored: the scores.
+        summary: their means, as ``summarise`` gives them.
+    """
+    bars = _bars(summary)
+    models = list(dict.fromkeys(scored.table["model"]))
+    names = [name for name in scored.metrics if any(key[2] == name for key in bars)]
+    parts = math.ceil(len(names) / _MOST_MARKDOWN)
+    each = math.ceil(len(names) / parts) if parts else 1
+    blocks = []
+    for prior in PRIORS:
+        blocks.append(f"**{_PRIOR_TITLES[prior]}**")
+        blocks += [
+            _markdown(models, names[first : first + each], prior, bars)
+            for first in range(0, len(names), each)
+        ]
+    write_text(path, "\n\n".join(blocks) + "\n")
+
+
+def _markdown(models: Sequence[str], names: Sequence[str], prior: str, bars: Bars) -> str:
+    titles = [
+        " ".join(_WORDS.get(word, word) for word in name.split("_"))
+        + ("" if METRICS[name].higher_is_better else " ↓")
+        for name in names
+    ]
+    lines = [f"| | {' | '.join(titles)} |", f"| --- |{' ---: |' * len(names)}"]
+    for model in models:
+        found = [bars.get((model, prior, name)) for name in names]
+        cells = [
+            ""
+            if bar is None or not math.isfinite(bar.mean)
+            else f"{number(bar.mean)} <small>{number(bar.low)} to {number(bar.high)}</small>"
+            for bar in found
+        ]
+        lines.append(f"| `{model.replace('|', chr(92) + '|')}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def print_table(scored: Scored, summary: Any, console: Console) -> None:

@@ -40,17 +40,18 @@ _Row: TypeAlias = tuple[str, list[_Tile], int]
 """A title, the tiles, and how many stand beside one another."""
 
 
-def explain(result: SaliencyResult, x: int | None = None, y: int | None = None) -> Image:
+def explain(result: SaliencyResult, x: int | None = None, y: int | None = None, *, title: str = "") -> Image:
     """Draw how a saliency map came about.
 
-    From the top: the picture, the map over it and the map alone, with the point marked; each level with its
-    weight; each layer with its weight within its level and the level's name; the ten channels that add most
-    to the map at the point, each over the picture, with its share of the map's value there. What a model does
-    not have is left out.
+    From the top: the title; the picture, the map over it and the map alone, with the point marked; each level
+    with its weight; each layer with its weight within its level and the level's name; the ten channels that
+    add most to the map at the point, each over the picture, with its share of the map's value there. What a
+    model does not have is left out.
 
     Args:
         result: with its picture (``result.image``), as ``predict`` gives it for any model.
         x, y: the point, in pixels of the picture; by default where the map is highest.
+        title: what the picture and the model are called, in the sheet's head; empty for none.
 
     Returns:
         H×1280×3 uint8 RGB.
@@ -72,7 +73,7 @@ def explain(result: SaliencyResult, x: int | None = None, y: int | None = None) 
     if not (0 <= x < width and 0 <= y < height):
         raise SparsightError(f"the point {x},{y} lies outside the picture of {width}x{height}.")
     channels = [] if result.strongest is None else result.strongest(x, y, CHANNELS)
-    return _sheet(_rows(result, image, channels, (x, y)), _heading(result, (x, y)))
+    return _sheet(_rows(result, image, channels, (x, y)), title, _heading(result, (x, y)))
 
 
 def _heading(result: SaliencyResult, point: tuple[int, int]) -> str:
@@ -155,12 +156,13 @@ def _marked(picture: Image, shape: tuple[int, ...], point: tuple[int, int]) -> I
     return marked
 
 
-def _sheet(rows: list[_Row], heading: str) -> Image:
+def _sheet(rows: list[_Row], title: str, heading: str) -> Image:
     """The tiles on paper, row under row."""
-    title, text, small = (ImageFont.load_default(size) for size in (19, 14, 12))
-    blocks: list[NDArray[np.uint8]] = [_line(heading, text, _PALE, 44)]
+    large, text, small = (ImageFont.load_default(size) for size in (19, 14, 12))
+    blocks: list[NDArray[np.uint8]] = [_line(title, large, _INK, 44)] if title else []
+    blocks.append(_line(heading, text, _PALE, 28 if title else 44))
     for name, tiles, across in rows:
-        blocks.append(_line(name, title, _INK, 40))
+        blocks.append(_line(name, large, _INK, 40))
         wide = (_WIDTH - 2 * _MARGIN - (across - 1) * _GAP) // across
         strips = (tiles[start : start + across] for start in range(0, len(tiles), across))
         blocks.extend(_strip(strip, wide, text, small) for strip in strips)

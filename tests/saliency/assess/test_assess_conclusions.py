@@ -83,7 +83,9 @@ def test_properties(reversed_truths: Assessment) -> None:
     assert f"Strongest for {effect.measure.name}: Kruskal-Wallis H(2) = " in shown
     assert f"epsilon squared = {effect.epsilon_squared:.2f} (large)" in shown
     assert f"Cliff's delta = {effect.delta[2, 0]:.2f} (large)" in shown
-    caution = next(each.caution for each in reversed_truths.conclusions if "depend on size (terc" in each.claim)
+    caution = next(
+        each.caution for each in reversed_truths.conclusions if "depend on size (terc" in each.claim
+    )
     assert "What chance scores against regions depends on their size" in caution
 
 
