@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sparsight.errors import SparsightError
 from sparsight.prune.layer import prunable_layers
 from sparsight.prune.profiling import sample_inputs
-from sparsight.prune.shrinking.slots import distinct, zero_rows
+from sparsight.prune.shrinking.slots import is_silence, zero_rows
 from sparsight.prune.shrinking.solving import Rules, Solver
 from sparsight.prune.shrinking.surgery import followable, layers, ready
 from sparsight.prune.shrinking.tracing import Contraction, Trace, Tracer
@@ -158,16 +158,22 @@ def coupling(
     solver = Solver(trace, Rules())
     known = prunable_layers(model)
     made = {name: solver.classes[slots] for name, slots in layers(trace)}
+    keys = {name: tuple(classes.tolist()) for name, classes in made.items()}
     fixed = solver.pinned.clone()
     for contraction in trace.contractions.values():  # what does not fall silent is read
-        fixed[solver.classes[contraction.ins[~solver.foldable(contraction)]]] = True
-    _fix_entangled([made[contraction.layer] for contraction in trace.contractions.values()], fixed)
+        if not is_silence(contraction.constants):
+            fixed[solver.classes[contraction.ins[~solver.foldable(contraction)]]] = True
+    # No mask of whole filters frees a channel that layers share without being alike.
+    alike = {keys[contraction.layer]: made[contraction.layer] for contraction in trace.contractions.values()}
+    if alike:
+        fixed[torch.cat([*alike.values()]).bincount(minlength=len(fixed)) > 1] = True
     channels: dict[str, Tensor] = {}
     groups: dict[tuple[int, ...], list[str]] = defaultdict(list)
     for name, classes in made.items():
-        if name in known and not fixed[classes].any() and len(distinct(classes)) == len(classes):
+        # A depthwise convolution may make several channels of one, which go with what it reads.
+        if name in known and not fixed[classes].any() and len(set(keys[name])) == len(classes):
             channels[name] = classes
-            groups[tuple(classes.tolist())].append(name)
+            groups[keys[name]].append(name)
     # What is given per channel and is no kernel: biases, and what norms multiply by and add.
     voices = {
         name: solver.classes[slots]
@@ -187,18 +193,3 @@ def coupling(
         solver.pinned,
         {name: tensor.shape for name, tensor in held(base).items()},
     )
-
-
-def _fix_entangled(made: list[Tensor], fixed: Tensor) -> None:
-    """Mark classes that layers share without being alike: no mask of whole filters frees them.
-
-    Args:
-        made: per layer, the classes of its channels in order, (n,) each.
-        fixed: bool per class; changed in place.
-    """
-    alike: dict[tuple[int, ...], Tensor] = {tuple(classes.tolist()): classes for classes in made}
-    if alike:
-        owners = torch.zeros(len(fixed), dtype=torch.int64)
-        for classes in alike.values():
-            owners.index_add_(0, classes, torch.ones_like(classes))
-        fixed[owners > 1] = True

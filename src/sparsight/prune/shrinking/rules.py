@@ -22,6 +22,8 @@ from sparsight.prune.shrinking.slots import (
     compress,
     distinct,
     fixed,
+    is_silence,
+    silence,
     unknown,
 )
 from sparsight.prune.shrinking.tracing import Contraction, Equal, Rule, Tracer, operands, takes_bias
@@ -261,6 +263,8 @@ def _constant(
         return nothing
     values = [tracer.value(x) for x in operands(args) + operands(kwargs)]
     known = [value.constant for value in values if not value.static]
+    if tracer.silent and all(map(is_silence, known)) and _keeps_zeros(tracer, _name(func), args):
+        return silence(slots)
     product = _name(func) in ("mul", "mul_")
     settled = (not c.isnan().all() for c in known)
     if not out.is_floating_point() or torch.Tag.nondeterministic_seeded in func.tags:
@@ -359,16 +363,21 @@ def convolution(
     slots, constant = _along(tracer, tracer.value(x), 1, channels)
     if depthwise:
         multiplier = weight.shape[0] // channels
-        outs, constant = slots.repeat_interleave(multiplier), constant.repeat_interleave(multiplier)
+        outs = slots
+        if multiplier > 1:
+            outs, constant = slots.repeat_interleave(multiplier), constant.repeat_interleave(multiplier)
         tracer.trace.depthwise[source.name] = weight
         tracer.tie_axis(source.name, 0, outs)
         if bias is not None:
             tracer.tie_axis(_source_name(tracer, bias), 0, outs)
-        if tracer.constants:
+        if tracer.silent and is_silence(constant):
+            values = silence(outs)
+        elif tracer.constants:
             values = _depthwise_constant(weight.detach().flatten(2), bias, padded, constant)
         else:
             values = unknown(outs)
-        tracer.note(outs[values.isnan() & ~constant.isnan()], _padding_note(source))
+        if not tracer.silent:
+            tracer.note(outs[values.isnan() & ~constant.isnan()], _padding_note(source))
         tracer.give(result, along(1, result.ndim, outs, values))
         return
     axes = (1, 0) if transposed else (0, 1)
@@ -440,7 +449,7 @@ def _contract(
     if not tracer.constants:
         values = unknown(contraction.outs)
     elif tracer.silent:
-        values = torch.zeros(len(contraction.outs), dtype=torch.float64)
+        values = silence(contraction.outs)
     else:
         values = _contracted(contraction, constant)
         values = values if bias is None else values + bias.detach().double()
@@ -505,15 +514,14 @@ def batch_norm(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[st
                 tracer.tie_axis(source.name, 0, slots)
             elif tracer.before is None:
                 _meet_static(tracer, tensor, slots.reshape(1, -1), 2)
-    if not tracer.constants:
-        _give_norm(tracer, x, result, slots, unknown(slots))
+    voiced = tracer.silent and isinstance(weight, torch.nn.Parameter)
+    if voiced or not tracer.constants:
+        _give_norm(tracer, x, result, slots, silence(slots) if voiced else unknown(slots))
         return
     live = training or mean is None
     gain = torch.ones(()) if weight is None else weight.detach().double()
     shift = torch.zeros(()) if bias is None else bias.detach().double()
-    if tracer.silent and isinstance(weight, torch.nn.Parameter):
-        values = torch.zeros(len(slots))
-    elif live:  # a constant channel is its own mean
+    if live:  # a constant channel is its own mean
         values = torch.where(constant.isnan() & (gain != 0), torch.nan, shift.expand(len(slots)))
     else:
         scale = gain / torch.sqrt(variance.double() + epsilon)

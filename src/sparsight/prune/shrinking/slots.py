@@ -100,6 +100,17 @@ def unknown(slots: Tensor) -> Tensor:
     return _NAN.expand(slots.shape)
 
 
+def silence(slots: Tensor) -> Tensor:
+    """Constants of channels that all give zero."""
+    return _ZERO.expand(slots.shape)
+
+
+def is_silence(constant: Tensor) -> bool:
+    """Whether these constants are what ``silence`` gave, or a view of it."""
+    return constant.data_ptr() == _ZERO.data_ptr()
+
+
+_ZERO = torch.zeros((), dtype=torch.float64)
 _NAN = torch.full((), torch.nan, dtype=torch.float64)
 
 
