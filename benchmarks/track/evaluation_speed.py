@@ -5,7 +5,7 @@ some who are not there, and now and then gives somebody a new number. Both sides
 boxes and end with all their values, which must agree to 1e-9; they take turns within one run, because the
 speed of a shared machine drifts, and what counts is the median of the ratios.
 
-    python benchmarks/track/evaluation_speed.py
+    python benchmarks/track/evaluation_speed.py --out benchmarks/track/results
     python benchmarks/track/evaluation_speed.py --memory          # ours alone: 27,000 reported identities
 
 ``--memory`` reports the most memory that the process held. For the identity metrics trackeval would need
@@ -22,6 +22,7 @@ import resource
 import statistics
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -29,12 +30,13 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 import trackeval
 from numpy.typing import NDArray
+from record import record
 from rich.console import Console
 from rich.table import Table
 
 from sparsight.track.metrics import evaluate
 
-SIZES = ((1000, 30, 15), (5000, 100, 3))
+SIZES = ((1000, 30, 15), (5000, 100, 5))
 """Frames, people in each, rounds."""
 EXTENT = 1850, 950
 
@@ -106,10 +108,11 @@ def timed(function: Any, *arguments: Any) -> tuple[float, float, Any]:
     return time.perf_counter() - wall, time.process_time() - processor, answer
 
 
-def compare() -> None:
+def compare(out: Path | None) -> None:
     table = Table(
         "frames x people", "ids", "ours, s", "trackeval, s", "ratio", "ratio of CPU time", "differ by"
     )
+    rows = []
     for frames, people, rounds in SIZES:
         truth, result = scene(frames, people, 10 * people)
         evaluate(truth[: 50 * people], truth[: 50 * people])
@@ -121,16 +124,40 @@ def compare() -> None:
             walls.append((ours, theirs))
         wall_ratio, cpu_ratio = (statistics.median(column) for column in zip(*ratios, strict=True))
         ours, theirs = (statistics.median(column) for column in zip(*walls, strict=True))
+        identities, apart = len(np.unique(result[:, 1])), furthest(values, reference)
         table.add_row(
             f"{frames} x {people}",
-            str(len(np.unique(result[:, 1]))),
+            str(identities),
             f"{ours:.3f}",
             f"{theirs:.2f}",
             f"{wall_ratio:.1f}",
             f"{cpu_ratio:.1f}",
-            f"{furthest(values, reference):.0e}",
+            f"{apart:.0e}",
+        )
+        rows.append(
+            {
+                "frames": frames,
+                "people": people,
+                "reported identities": identities,
+                "rounds": rounds,
+                "ours, s": ours,
+                "trackeval, s": theirs,
+                "ratio of wall-clock time": wall_ratio,
+                "ratio of processor time": cpu_ratio,
+                "least ratio of processor time": min(cpu for _, cpu in ratios),
+                "largest difference": apart,
+            }
         )
     Console().print(table)
+    note = "Turn by turn in one run on one thread of a shared machine; ratios are medians of the rounds."
+    record(
+        out,
+        "evaluation_speed",
+        title="Evaluation beside trackeval",
+        note=note,
+        packages=("sparsight", "trackeval", "numpy", "scipy"),
+        rows=rows,
+    )
 
 
 def memory() -> None:
@@ -151,10 +178,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--memory", action="store_true", help="measure our memory instead")
-    if parser.parse_args().memory:
+    parser.add_argument("--out", type=Path, help="folder for evaluation_speed.json and .md")
+    arguments = parser.parse_args()
+    if arguments.memory:
         memory()
     else:
-        compare()
+        compare(arguments.out)
 
 
 if __name__ == "__main__":

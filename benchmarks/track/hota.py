@@ -131,7 +131,7 @@ def main() -> None:
     )
     parser.add_argument("--detector", nargs="+", default=["det_frcnn"])
     parser.add_argument("--detector-set", nargs="*", default=[], metavar="OPTION=VALUE")
-    parser.add_argument("--tracker", nargs="+", default=["sort"])
+    parser.add_argument("--tracker", nargs="+", default=list(PEERS))
     parser.add_argument("--set", nargs="*", default=[], metavar="PARAMETER=VALUE")
     parser.add_argument("--sequences", nargs="+", default=SEQUENCES, choices=SEQUENCES)
     parser.add_argument("--peer", type=Path, help="site-packages that hold roboflow's trackers")
