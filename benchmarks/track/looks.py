@@ -4,8 +4,8 @@
     SPARSIGHT_ASSETS=... python benchmarks/track/looks.py --embedder osnet_ain_x1_0
 
 On the sequences of MOT15 that have frames here (those of PETS09-S2L1 are vtest.avi). The frames are shown to
-the embedder alone, so looks are all that differs. IDF1 of each sequence and of all, and HOTA of all, by our own
-evaluation, which gives what ``trackeval`` gives.
+the embedder alone, so looks are all that differs. IDF1 of each sequence and of all, and HOTA of all, by our
+own evaluation, which gives what ``trackeval`` gives.
 """
 
 from __future__ import annotations

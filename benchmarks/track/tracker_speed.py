@@ -120,7 +120,7 @@ def main() -> None:
         arguments.out,
         "tracker_speed",
         title="Trackers' update beside roboflow trackers 2.6.1",
-        note=f"One thread, {arguments.rounds} rounds turn by turn on a shared machine: ratios carry over alone.",
+        note=f"One thread, {arguments.rounds} rounds, turn by turn on a shared machine: ratios count.",
         packages=("sparsight", "numpy", "scipy"),
         rows=rows,
     )

@@ -97,7 +97,8 @@ def _matches(pairs: Pairs, before: NDArray[np.intp]) -> NDArray[np.intp]:
     the earliest of them, and most rounds settle nearly all.
     """
     good = (pairs.similarity >= THRESHOLD - _EPS).nonzero()[0]
-    row, column, similarity = (values.take(good) for values in (pairs.row, pairs.column, pairs.similarity))
+    row, column = pairs.row.take(good), pairs.column.take(good)
+    similarity = pairs.similarity.take(good)
     match = np.full(len(before), -1)  # of the good pairs
     contested = (np.bincount(row).take(row) > 1) | (np.bincount(column).take(column) > 1)
     # First guess: everybody is matched with the track that they meet most often.

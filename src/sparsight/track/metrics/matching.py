@@ -145,7 +145,8 @@ def beyond_doubt(
         done = row_done.take(r)
         done |= column_done.take(c)
         left = (~done).nonzero()[0]
-        open_, r, c, value = (values.take(left) for values in (open_, r, c, value))
+        open_, r, c = open_.take(left), r.take(left), c.take(left)
+        value = value.take(left)
     for one, other in ((row, column), (column, row)):
         if len(open_):
             chosen, left = _without_conflict(one[open_], other[open_], worth[open_], margin)
