@@ -135,6 +135,20 @@ def test_normalisations() -> None:
         assert normalise(torch.zeros(3)).isfinite().all()
 
 
+@pytest.mark.parametrize("choose", [scope.local, scope.across])
+def test_automatic_widths_are_halved_where_the_network_is_narrow(choose: scope.Choose) -> None:
+    def found(round_to: int | str | None, target: float, *blocks: int) -> scope.Widths | None:
+        units = [whole([0.0] * count, 9) for count in blocks]
+        return scope.widths(round_to, torch.device("cuda"), choose, units, [target] * len(units))
+
+    assert found(None, 0.5, 8, 8) is None
+    assert found(16, 0.5, 8, 8) == scope.Widths(16), "as told"
+    assert found("auto", 0.5, 64, 128, 24) == scope.Widths(16)
+    assert found("auto", 0.5, 16, 16) == scope.Widths(16, halves=True)
+    assert found("auto", 0.95, 64, 64) == scope.Widths(16, halves=True)
+    assert found("auto", 0.0, 8) == scope.Widths(16), "nothing is asked"
+
+
 @given(st.lists(st.floats(2**-7, 10, width=32), min_size=1, max_size=20, unique=True))
 def test_lamp_is_as_published(values: list[float]) -> None:
     expected = [v**2 / sum(u**2 for u in values if abs(u) >= abs(v)) for v in values]
@@ -146,9 +160,6 @@ def test_multiples() -> None:
     assert scope.multiple(4, torch.device("cpu")) == 4
     assert scope.multiple("auto", torch.device("cpu")) in (8, 16)
     assert scope.multiple("auto", torch.device("cuda")) == 16
-    assert scope.widths(None, torch.device("cpu")) is None
-    assert scope.widths(16, torch.device("cpu")) == scope.Widths(16)
-    assert scope.widths("auto", torch.device("cuda")) == scope.Widths(16, halves=True)
     for wrong in (0, 2.5, "wide"):
         with pytest.raises(SparsightError, match="round_to"):
             scope.multiple(wrong, torch.device("cpu"))  # type: ignore[arg-type]

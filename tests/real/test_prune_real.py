@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from sparsight.app.prune_cmd import prune_app
 from sparsight.prune import datasets
 from sparsight.prune.datasets import Batches, ImageSet
 from sparsight.prune.devices import Numerics, PlainEngine
-from sparsight.prune.loop import LoopOptions, fit
+from sparsight.prune.loop import LoopOptions, evaluate, fit
 from sparsight.prune.sparsifier import Sparsifier
 
 pytestmark = [pytest.mark.real, pytest.mark.network, pytest.mark.slow]
@@ -53,25 +54,37 @@ def test_pictures_in_archives() -> None:
     assert len(caltech.train) + len(caltech.test) == 8_677
 
 
-def trained(data: ImageSet, schedule: str | None) -> float:
-    """Accuracy after two epochs on 8,000 images, 95% of the weights removed."""
-    torch.manual_seed(0)
+def trained(data: ImageSet, schedule: str | None, seed: int) -> float:
+    """Accuracy after four epochs on 10,000 images, 95% of the convolutions' weights removed."""
+    torch.manual_seed(seed)
+    layout = Numerics("float32", "channels_last")
     model = nets.build("convnet", input_shape=data.input_shape, widths=(16, 16, 32, 32))
-    train = Batches(data.train.first(8_000), 64, data.mean, data.std)
-    test = Batches(data.test.first(4_000), 500, data.mean, data.std)
-    engine = PlainEngine(torch.device("cpu"), Numerics("float32", "contiguous"))
-    sparsifier = None if schedule is None else Sparsifier(model, 0.95, schedule=schedule)
-    options = LoopOptions(2, lr=4e-3, optimiser="adam", weight_decay=0.0)
-    rows = fit(model, train, test, options, engine, sparsifier=sparsifier)
-    if schedule is not None:
-        assert rows[-1].sparsity == pytest.approx(0.95, abs=1e-3)
-    return rows[-1].accuracy
+    model.to(memory_format=layout.memory_format)  # type: ignore[call-overload]
+    scaling = {"mean": data.mean, "std": data.std, "memory_format": layout.memory_format}
+    train = Batches(data.train.first(10_000), 64, seed=seed, **scaling)  # type: ignore[arg-type]
+    glance = Batches(data.test.first(256), 256, **scaling)  # type: ignore[arg-type]
+    test = Batches(data.test, 1000, **scaling)  # type: ignore[arg-type]
+    engine = PlainEngine(torch.device("cpu"), layout)
+    sparsifier = None if schedule is None else Sparsifier(model, 0.95, schedule=schedule, layers="features.*")
+    options = LoopOptions(4, lr=4e-3, optimiser="adam", weight_decay=0.0, seed=seed)
+    fit(model, train, glance, options, engine, sparsifier=sparsifier)
+    if sparsifier is not None:
+        assert sparsifier.report().sparsity == pytest.approx(0.95, abs=1e-3)
+        sparsifier.remove()
+    return evaluate(model, test, engine)[1]
 
 
-def test_a_schedule_that_starts_early_and_slowly_keeps_more(fashion: ImageSet) -> None:
-    dense, one_cycle, iterative = (trained(fashion, name) for name in (None, "one_cycle", "iterative"))
-    assert dense > 0.8
-    assert dense > one_cycle > iterative + 0.02
+def test_which_schedule_keeps_most(fashion: ImageSet) -> None:
+    """What three seeds tell apart of ``make schedules``: one-cycle > AGP, one-shot > iterative."""
+    torch.set_num_threads(1)
+    schedules = ("one_cycle", "agp", "one_shot", "iterative")
+    runs = {name: [trained(fashion, name, seed) for seed in range(3)] for name in schedules}
+    mean = {name: statistics.mean(accuracies) for name, accuracies in runs.items()}
+    # Measured: 79.07, 77.99, 76.92 and 67.23%; of the differences to one-cycle pruning, seed by seed, the
+    # smallest is 0.9 points. AGP and one-shot pruning are not told apart on the larger budget.
+    assert trained(fashion, None, 0) > mean["one_cycle"] + 0.02
+    assert mean["one_cycle"] > max(mean["agp"], mean["one_shot"]), runs
+    assert min(mean["agp"], mean["one_shot"]) > mean["iterative"] + 0.03, runs
 
 
 def test_half_the_filters_for_little(tmp_path: Path) -> None:

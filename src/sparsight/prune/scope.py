@@ -292,11 +292,33 @@ def multiple(round_to: int | str | None, device: torch.device) -> int | None:
     return round_to
 
 
-def widths(round_to: int | str | None, device: torch.device) -> Widths | None:
-    """The widths that layers may be left with; ``"auto"`` also halves, so that narrow layers can lose some.
+NEAR = 0.9
+"""Share of its target that a network must reach for ``"auto"`` to leave it at multiples."""
+
+
+def widths(
+    round_to: int | str | None,
+    device: torch.device,
+    choose: Choose,
+    units: Sequence[Unit],
+    targets: Sequence[float],
+) -> Widths | None:
+    """The widths that ``units`` may be left with.
+
+    With ``"auto"`` these are multiples of what the device likes. A network so narrow that it misses its
+    target by more than a tenth may be left with halves of that, too.
 
     Raises:
         SparsightError: see ``multiple``.
     """
     found = multiple(round_to, device)
-    return None if found is None else Widths(found, halves=round_to == "auto")
+    if found is None:
+        return None
+    plain = Widths(found)
+    if round_to != "auto":
+        return plain
+    gone = choose(units, targets, plain)
+    shares = [int(lost.sum()) / lost.numel() for lost in gone]
+    reached = sum(share * unit.weights for share, unit in zip(shares, units, strict=True))
+    asked = sum(target * unit.weights for target, unit in zip(targets, units, strict=True))
+    return Widths(found, halves=reached < NEAR * asked)

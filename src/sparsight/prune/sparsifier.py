@@ -71,7 +71,7 @@ class Sparsifier:
             weights, otherwise ``"mean"``.
         aggregation: a name in ``scope.AGGREGATIONS``: a block's score from those of its weights.
         round_to: widths (kept filters, or input channels) are multiples of this; ``"auto"``: what the
-            model's device likes, and below that powers of two. None: as the sparsity has it.
+            model's device likes (see ``scope.widths``). None: as the sparsity has it.
         coupled: names of layers that lose the same channels, as the layers summed by a residual connection
             (``shrinking.coupling`` finds them, and the layers that make the network's outputs); by default a
             depthwise convolution goes with the layer before it.
@@ -129,8 +129,14 @@ class Sparsifier:
             for state in self._states
         ]
         self._units = coupled_units(self._model, self._granularity, list(chosen), self._blocks, coupled)
-        self._widths = scopes.widths(round_to, self._states[0].weight.device)
-        self._check_settings()
+        self._check_settings(round_to)
+        self._widths = scopes.widths(
+            round_to,
+            self._states[0].weight.device,
+            self._choose,
+            self._unscored(),
+            self._of_units(self._final),
+        )
         self._settings: dict[str, Any] = {
             "sparsity": self._final,
             "schedule": schedule if isinstance(schedule, str) else getattr(schedule, "__name__", "function"),
@@ -506,13 +512,20 @@ class Sparsifier:
             for name in names & self._criterion.needs:
                 setattr(state, name, state.weight.clone())
 
+    def _unscored(self) -> list[scopes.Unit]:
+        """What is chosen from, before anything is known of it."""
+        return [
+            scopes.protected(scopes.no_scores(blocks[0]), blocks)
+            for blocks in ([self._blocks[index] for index in members] for members in self._units)
+        ]
+
     # Checking.
 
     def _check_open(self) -> None:
         if self._closed:
             raise SparsightError("this sparsifier was removed from its model: make a new one to go on.")
 
-    def _check_settings(self) -> None:
+    def _check_settings(self, round_to: int | str | None) -> None:
         start, end = self._window
         name, removes = self._granularity.name, self._granularity.removes
         if not (isinstance(start, Real) and isinstance(end, Real) and 0 <= start < end <= 1):
@@ -530,7 +543,7 @@ class Sparsifier:
             raise SparsightError(
                 f"variety compares filters, and granularity {name!r} has none: use 'filter'."
             )
-        if self._widths is not None and removes is None:
+        if round_to is not None and removes is None:
             raise SparsightError(
                 f"round_to is about widths, which granularity {name!r} leaves alone: use it with 'filter' or "
                 "'input_channel'."
@@ -557,10 +570,7 @@ class Sparsifier:
             most = 1 - self._granularity.keep / self._granularity.inside["c"]
         slack = 1e-9
         if self._choose is scopes.across:
-            units = [
-                scopes.protected(scopes.no_scores(blocks[0]), blocks)
-                for blocks in ([self._blocks[index] for index in members] for members in self._units)
-            ]
+            units = self._unscored()
             most = min(most, scopes.reachable(units, self._widths))
             largest = max(sum(math.prod(self._blocks[i].tile) for i in members) for members in self._units)
             # What is less than a block away is met.
