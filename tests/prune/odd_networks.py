@@ -583,6 +583,35 @@ class UpGrouped(Odd):
         return self.last(torch.sigmoid(self.each(x)))
 
 
+class Glu(Odd):
+    """Gates by half of the channels, and by half of the places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.one, self.two = unit(3, 8), nn.Conv2d(8, 12, 3), nn.Conv2d(6, 6, 1)
+        self.three, self.last = nn.Conv2d(6, 10, 1), nn.Conv2d(5, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.glu(self.one(self.stem(x)), 1)
+        x = F.glu(torch.cos(self.two(x)), 3)
+        return self.last(F.glu(torch.sigmoid(self.three(x)), 1))
+
+
+class Alike(Odd):
+    """Numbers in the layout of maps take the place of some of their values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.head = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 6, 1), head(6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.one(x)
+        x = torch.where(x > 0.2, x, torch.zeros_like(x) - 0.1)
+        y = torch.ones_like(x)
+        y[:, :, 1:] += x[:, :, 1:]
+        return self.head(self.two(x * y))
+
+
 class BareParameters(Odd):
     """Weights of the network itself, without modules."""
 

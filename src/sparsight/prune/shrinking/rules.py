@@ -169,6 +169,34 @@ def pointwise(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str
     _give_extras(tracer, result, slots)
 
 
+def gated(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor) -> None:
+    """``glu``: one half of the channels times the sigmoid of the other."""
+    x = args[0]
+    value = tracer.value(x)
+    axis = int(_argument(args, 1, -1)) % x.ndim
+    slots, constant = value.slots, value.constant
+    if slots.shape[axis] > 1:
+        firsts, seconds = slots.chunk(2, axis)
+        tracer.equal_parts([firsts.reshape(-1), seconds.reshape(-1)], tracer.here, slots)
+        _tie_pairs(tracer, firsts, seconds)
+        first, second = constant.chunk(2, axis)
+        slots, constant = firsts, torch.where(first == 0, 0.0, first * second.sigmoid())
+    else:
+        constant = constant * constant.sigmoid()
+    tracer.give(result, Value(slots, constant))
+
+
+def likeness(
+    tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor
+) -> None:
+    """``zeros_like`` and the like: one number in the layout of another tensor."""
+    slots = tracer.value(args[0]).slots
+    constant = unknown(slots)
+    if result.numel() and result.is_floating_point():
+        constant = result.reshape(-1)[0].double().expand(slots.shape)
+    tracer.give(result, Value(slots, constant))
+
+
 def _meet(tracer: Tracer, tensors: list[Tensor], rank: int, changed: Tensor | None) -> Tensor | None:
     """Tie the operands' slots where they meet; return those of the result, None where they cannot be."""
     if len(tensors) == 1 and tensors[0].ndim == rank:
@@ -791,6 +819,8 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("clone", "_to_copy", "lift_fresh"), passing),
     **dict.fromkeys(("hardswish", "hardswish_", "_prelu_kernel", "log_sigmoid_forward"), pointwise),
     **dict.fromkeys(("cat", "stack"), joining),
+    "glu": gated,
+    **dict.fromkeys(("zeros_like", "ones_like", "full_like"), likeness),
     "copy_": copying,
     **dict.fromkeys(("fill_", "zero_"), filling),
     "convolution": convolution,
