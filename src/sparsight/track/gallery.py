@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sparsight.errors import SparsightError
 from sparsight.track.gallery_file import SqliteStore
-from sparsight.track.gallery_index import VectorIndex, most_telling
+from sparsight.track.gallery_index import EXACT, VectorIndex, most_telling
 from sparsight.track.gallery_places import seen_together
 from sparsight.track.gallery_records import BY_HAND, MERGE, SPLIT, Correction, Person, Tracklet
 from sparsight.track.gallery_store import HALF, Store
@@ -319,7 +319,7 @@ class Gallery:
         return self.crop(best[0])
 
     def _likeness(self, person: int) -> dict[int, float]:
-        """How alike the mean of each sight of ``person`` that has vectors is to that of all, in [0, 1]."""
+        """How alike the mean of each sight of ``person`` that has vectors is to the mean of all, in [0, 1]."""
         rows = self._rows(
             f"SELECT model, dimension, tracklet, {self.store.vector} FROM embedding "
             "JOIN tracklet ON tracklet.id = tracklet JOIN model ON model.id = model WHERE person = ?",
@@ -337,7 +337,7 @@ class Gallery:
         means = np.zeros((len(sights), dimension), np.float32)
         np.add.at(means, which, vectors)
         means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
-        whole = means.sum(0)
+        whole = vectors.sum(0)
         likeness = np.maximum(means @ whole / max(float(np.linalg.norm(whole)), 1e-12), 0)
         return dict(zip(sights.tolist(), likeness.tolist(), strict=True))
 
@@ -555,7 +555,7 @@ class Gallery:
                 )
             if not self._indexes:
                 self._seen = self.store.others(), self._newest_change()
-            index = VectorIndex(dimension)
+            index = VectorIndex(dimension, EXACT)
             self._append(model, index)
             if self._depth:
                 index.mark()

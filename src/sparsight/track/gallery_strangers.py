@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-TAIL = 5.0
-"""The chance that a stranger is within d of a given person grows as d to this power, for small d. Measured
-with ``osnet_x0_25`` on the 28 people of PETS09-S2L1, TUD-Stadtmitte and TUD-Campus: 5.9 where one sight is
-known of each person and 5.5 where several are, and 4 to 8 on halves of them; a lower power is more careful."""
+TAIL = 4.0
+"""The chance that a stranger is within d of a given person grows as d to this power, for small d. With
+``osnet_x0_25``, the 28 people of PETS09-S2L1, TUD-Stadtmitte and TUD-Campus give 5.9 where one sight is known
+of each and 5.5 where several are, and nine in ten halves of them 4 to 8. The lowest is the most careful."""
 OTHERS = 3
 """Other people whose distances say how near strangers come; a person who is in the gallery twice or thrice,
 or has a twin there, leaves the scale nearly as it was."""

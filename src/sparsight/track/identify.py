@@ -116,7 +116,7 @@ class Identifier:
         *,
         clock: str | None = None,
         max_distance: float | None = None,
-        false_accept: float = 0.05,
+        false_accept: float = 0.1,
         min_frames: int = 12,
         every: float = 1.0,
         budget: int = 16,
