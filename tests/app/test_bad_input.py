@@ -434,6 +434,28 @@ def test_a_folder_for_results_that_is_a_file(
     assert "a.mp4 is a file, not a folder: choose another --out" in refused(*what, "--out", out)
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--people", "nosuch.npz"], "there is no classifier nosuch.npz: make one with sparsight identity"),
+        (["--people", "a.mp4"], "a.mp4 is not a classifier of people"),
+        (["--tracker", "sort("], "'sort(' is no tracker: write a name, or one with parameters"),
+        (["--tracker", "sort(age=3)"], "there is no parameter of the tracker 'sort' called 'age'"),
+        (["--groundtruth", "gt.txt", "--spread", "inf"], "spread is inf, but it must be a number of pixels"),
+        (["--groundtruth", "gt.txt", "--spread", "nan"], "spread is nan, but"),
+        (["--groundtruth", "gt.txt", "--preset", "pyppbox5"], "did you mean 'pyppbox"),
+        (["--preset", "pyppbox3"], "name it with --groundtruth FILE"),
+        (["--spread", "5"], "name it with --groundtruth FILE"),
+    ],
+)
+def test_names_trackers_and_scores_that_cannot_be(
+    options: list[str], words: str, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    film(tmp_path / "a.mp4", PATHS, 3)
+    (tmp_path / "gt.txt").write_text("0\t(20, 10)\tAnn\t[20 10 12 24]\t[20 10 32 34]\n")
+    assert words in refused("watch", "a.mp4", *options)
+
+
 @not_root
 def test_a_folder_for_results_that_must_not_be_written(tmp_path: Path, refused: Callable[..., str]) -> None:
     film(tmp_path / "a.mp4", PATHS, 3)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sparsight.app.track_compare import compare
 from sparsight.app.track_run import track_source
 from sparsight.track import formats, motchallenge
 from sparsight.track.metrics import evaluate, pyppbox
@@ -107,3 +108,14 @@ def test_benchmark_files_keep_every_number(assets: Path, tmp_path: Path, name: s
         np.testing.assert_array_equal(
             np.loadtxt(tmp_path / "back.txt", delimiter=","), np.loadtxt(source, delimiter=",")
         )
+
+
+def test_the_shared_ground_truth_can_be_compared_on(assets: Path) -> None:
+    """PoseTReID's folder as it is: a map, names, two rows of somebody who stands in the frame already."""
+    found = compare(
+        assets / "posetreid", detectors=["groundtruth"], trackers=["sort", "bytetrack"], reids=["none"]
+    )
+    assert [one.sequence for one in found] == ["gta.mp4", None] * 2
+    for one in found:
+        assert one.hota > 0.85 and one.idf1 > 0.85
+        assert one.score is not None and 0.7 < one.score < 1

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import json
 import os
 import random
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -21,7 +23,9 @@ import PIL.Image
 import pytest
 
 from sparsight.app.sights import UNIDENTIFIED_FROM
-from sparsight.track import motchallenge
+from sparsight.media import open_video
+from sparsight.track import formats, motchallenge
+from sparsight.track.metrics import pyppbox
 
 pytestmark = pytest.mark.real
 
@@ -130,6 +134,59 @@ def test_a_folder_of_pictures(assets: Path, tmp_path: Path) -> None:
     assert film(out / "video.mp4") == (("h264", "yuv420p", 640, 480), 71)
     agree(out, (640, 480))
     assert all(one["cameras"] == ["TUD-Campus"] for one in people(out))
+
+
+def crops_of(assets: Path, sequence: str, film: Path, frames: int, every: int, out: Path) -> None:
+    """A folder of crops per person, cut by the ground truth from the beginning of a sequence."""
+    truth = motchallenge.read(assets / "mot" / sequence / "gt" / "gt.txt")
+    for frame in itertools.islice(open_video(str(film), max_frames=frames), 0, None, every):
+        height, width = frame.image.shape[:2]
+        here = truth.frame == frame.index + 1
+        for who, box in zip(
+            truth.id[here].tolist(), truth.xyxy[here].round().astype(int).tolist(), strict=True
+        ):
+            x0, y0, x1, y1 = (max(box[0], 0), max(box[1], 0), min(box[2], width), min(box[3], height))
+            if (x1 - x0) * (y1 - y0) < 0.9 * (box[2] - box[0]) * (box[3] - box[1]):
+                continue
+            place = out / f"{sequence} {who}"
+            place.mkdir(parents=True, exist_ok=True)
+            PIL.Image.fromarray(frame.image[y0:y1, x0:x1]).save(place / f"{frame.index:04d}.png")
+
+
+def test_from_crops_to_names_to_the_same_score_online_and_offline(assets: Path, tmp_path: Path) -> None:
+    """PoseTReID's pipeline by commands alone: train on the beginning of a film, name people in all of it."""
+    campus = assets / "mot" / "TUD-Campus"
+    crops_of(assets, "TUD-Campus", campus / "img1", 40, 2, tmp_path / "crops")
+    crops_of(assets, "PETS09-S2L1", assets / "mot" / "vtest.avi", 300, 15, tmp_path / "crops")
+    for folder in list((tmp_path / "crops").iterdir()):
+        if len(list(folder.iterdir())) < 5:
+            shutil.rmtree(folder)
+    rows = motchallenge.read(campus / "gt" / "gt.txt")
+    named = tmp_path / "truth.csv"
+    boxes = zip(rows.frame.tolist(), rows.id.tolist(), rows.xywh.tolist(), strict=True)
+    lines = [f"{frame - 1},{who},{x},{y},{w},{h},TUD-Campus {who}\n" for frame, who, (x, y, w, h) in boxes]
+    named.write_text("".join(["frame,id,x,y,w,h,name\n", *lines]))
+
+    def sparsight(*arguments: str | Path) -> str:
+        process = command(*arguments)
+        output, errors = process.communicate(timeout=500)
+        if process.returncode == 2 and "cannot get the asset" in errors:
+            pytest.skip(f"the weights are not here: {errors}")
+        assert process.returncode == 0, errors
+        return output
+
+    model, out = tmp_path / "people.npz", tmp_path / "out"
+    sparsight("identity", "train", tmp_path / "crops", "--kind", "cosine", "--far", "0.2", "--out", model)
+    detector = f"groundtruth:{campus / 'gt' / 'gt.txt'}"
+    more = ("--detector", detector, "--groundtruth", named, "--no-saliency", "--out", out)
+    sparsight("watch", campus, "--people", model, *more)
+    online = json.loads((out / "score.json").read_text())
+    assert online["total"] == len(rows)
+    assert online["score"] > 0.8
+    assert online == pyppbox.evaluate(named, out / "people.txt", spread=16)
+    table = formats.read(out / "people.txt")
+    assert np.mean(table.columns["name"] == "Unknown") < 0.2
+    assert {one["name"] for one in people(out)} >= {f"TUD-Campus {who}" for who in (2, 3, 4)}
 
 
 def test_a_kill_at_any_moment_loses_next_to_nothing(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def summarise(result: WatchResult, console: Console) -> None:
         f"{result.seconds:.1f} s ({rate:.1f} frames/s){early}"
     )
     if result.score is not None:
-        console.print(f"against the ground truth: {result.score}")
+        console.print(f"against the ground truth: {result.score}", soft_wrap=True)
     table = Table(box=None, pad_edge=False)
     for column in ("stage", "median ms", "95% ms"):
         table.add_column(column, justify="left" if column == "stage" else "right")

@@ -110,6 +110,11 @@ def watch(
         OSError: the results cannot be written.
     """
     result = WatchResult([])
+    if options.groundtruth is None and (options.preset, options.spread) != (PRESET, ONLINE_SPREAD):
+        raise SparsightError(
+            "--preset and --spread are for scores against a ground truth: name it with --groundtruth FILE, "
+            "or leave them out."
+        )
     if options.groundtruth is not None:
         if len(options.sources) > 1:
             raise SparsightError(
