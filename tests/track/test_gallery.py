@@ -403,6 +403,19 @@ def test_a_full_disk_is_said_and_loses_nothing(gallery: Gallery) -> None:
     assert len(gallery.tracklets(person)) >= 1
 
 
+def test_the_thumbnail_is_of_whoever_most_of_it_is_of(gallery: Gallery) -> None:
+    """The best picture of a sight that was taken for this person by mistake is not their thumbnail."""
+    person = gallery.add_person(0)
+    looks, others = np.eye(16, dtype=np.float32)[:2]
+    first = sight(gallery, person, np.tile(looks, (6, 1)))
+    mistaken = sight(gallery, person, np.tile(others, (2, 1)), at=200.0)
+    again = sight(gallery, person, np.tile(looks, (3, 1)), at=300.0)
+    gallery.set_crop(first, b"\xff\xd8first", 0.6)
+    gallery.set_crop(mistaken, b"\xff\xd8mistaken", 0.9)
+    gallery.set_crop(again, b"\xff\xd8again", 0.7)
+    assert gallery.thumbnail(person) == b"\xff\xd8again"
+
+
 # Several processes
 
 

@@ -200,6 +200,59 @@ def test_a_track_that_changes_hands_is_identified_afresh(gallery: Gallery) -> No
     assert (distance < 0.2).sum() == 3
 
 
+def textured(looks: int, sharp: bool) -> NDArray[np.uint8]:
+    """A crop whose red says who it is, and whose other colours are in focus or not."""
+    rng = np.random.default_rng(looks)
+    pixels = rng.integers(0, 255, (150, 40, 3)).astype(np.uint8)
+    if not sharp:
+        pixels = cv2.GaussianBlur(pixels, (0, 0), 4)
+    pixels[..., 0] = 4 * looks
+    return pixels
+
+
+def look(
+    identifier: Identifier, now: float, looks: int, sharp: bool = True, height: int = 150
+) -> NDArray[np.int64]:
+    image = np.zeros((200, 400, 3), np.uint8)
+    left = 50 + round(10 * now) % 100  # the noise of the vectors comes from the place
+    image[20 : 20 + height, left : left + height // 4] = cv2.resize(
+        textured(looks, sharp), (height // 4, height)
+    )
+    box = np.array([[left, 20, left + height // 4, 20 + height]], np.float32)
+    return identifier.update(image, Tracks(box, np.array([1]), np.ones(1, np.float32)), now).person
+
+
+def test_a_moment_on_somebody_else_never_becomes_the_picture(gallery: Gallery) -> None:
+    """The box is on somebody larger for two looks; that crop is the better one, but not of this person."""
+    identifier = Identifier(gallery, ByColour())
+    for step in range(40):
+        here = 20 <= step < 22
+        who = look(identifier, step / 2, 9 if here else 5, height=160 if here else 80)
+    identifier.finish()
+    assert who[0] != UNKNOWN
+    jpeg = gallery.thumbnail(int(who[0]))
+    assert jpeg is not None
+    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
+    assert abs(float(picture[..., 2].mean()) - 20) < 8  # 36 would be the other one
+    (jpeg,) = [gallery.crop(sight.id) for sight in gallery.tracklets(int(who[0]))]
+
+
+def test_sharp_crops_are_kept_and_shown(gallery: Gallery) -> None:
+    identifier = Identifier(gallery, ByColour(), every=0.1)
+    for step in range(80):
+        who = look(identifier, step / 5, 5, sharp=step % 10 == 3)
+    identifier.finish()
+    step = np.rint(5 * np.array(gallery.store.rows("SELECT time FROM embedding")).ravel())
+    assert len(step) == CROPS
+    assert (step % 10 == 3).sum() >= 4, "a tenth of the crops is in focus, and most of what is kept"
+    jpeg = gallery.thumbnail(int(who[0]))
+    assert jpeg is not None
+    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert picture is not None
+    assert cv2.Laplacian(picture, cv2.CV_64F).var() > 1000  # 20 of a blurred one
+
+
 def test_late_decisions_are_told_at_the_end(gallery: Gallery) -> None:
     scene = Scene(gallery, min_frames=20, patience=1.0)
     scene.show(40, (1, 5, 0))
@@ -300,7 +353,13 @@ def test_frames_without_anybody_and_boxes_outside(gallery: Gallery) -> None:
 def test_bad_arguments(gallery: Gallery) -> None:
     with pytest.raises(SparsightError, match="timestamp"):
         Scene(gallery).identifier.update(np.zeros((10, 10, 3), np.uint8), Tracks.empty(), np.nan)
-    for options in ({"max_distance": 0.0}, {"max_distance": 3.0}, {"min_frames": 0}, {"budget": 0}):
+    for options in (
+        {"max_distance": 0.0},
+        {"max_distance": 3.0},
+        {"min_frames": 0},
+        {"false_accept": 0.0},
+        {"false_accept": 1.0},
+    ):
         with pytest.raises(SparsightError):
             Identifier(gallery, ByColour(), **options)  # type: ignore[arg-type]
 
