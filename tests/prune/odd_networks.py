@@ -612,6 +612,18 @@ class Alike(Odd):
         return self.head(self.two(x * y))
 
 
+class Borrowed(Odd):
+    """A part of a layer's weight serves another purpose."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.one, self.two = unit(3, 8), nn.Linear(8, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.one(self.stem(x).mean((2, 3)))
+        return self.two(F.relu(F.linear(x, self.one.weight.t()[:6])))
+
+
 class BareParameters(Odd):
     """Weights of the network itself, without modules."""
 

@@ -703,7 +703,10 @@ def _static(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, 
 
 def _stay(tracer: Tracer, inputs: Any, result: Any, reason: str) -> None:
     for tensor in operands(inputs):
-        tracer.pin(tracer.value(tensor).slots, reason)
+        value = tracer.value(tensor)
+        tracer.pin(value.slots, reason)
+        if value.source is not None:
+            tracer.whole.add(value.source.name)
     for tensor in operands(result):
         tracer.give(tensor, fixed(tensor.ndim))
 

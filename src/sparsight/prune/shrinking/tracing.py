@@ -247,6 +247,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         modules = walked(model)
         self._paths = {id(module): path for path, module in modules}
         self.norms: Counter[str] = Counter()
+        self.whole: set[str] = set()  # parameters that are used in a way that is not followed
         self.cuts: dict[int, tuple[Value, str, list[Tensor]]] = {}
         self.shape: torch.Size | None = None  # of a tensor before it was turned in place
         self.sized_by = ""  # the last operation whose size the code may have decided by
@@ -301,6 +302,9 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if self.before is not None:
                 self._same_output(index, tensor)
         for contraction in self.trace.contractions.values():
+            if contraction.name in self.whole:
+                for slots in (contraction.ins, contraction.outs):
+                    self.pin(slots, f"belongs to {contraction.name}, which is also used in another way")
             alone = contraction.calls == 1 and contraction.result is not None and contraction.result.uses == 1
             if not alone or self.norms[contraction.norm or ""] != 1:
                 contraction.norm = None
