@@ -59,9 +59,14 @@ docs: $(VENV)/.dev  ## build the manual into site/
 
 bench: $(VENV)/.peers  ## measure quality, and speed beside named peers (needs SPARSIGHT_ASSETS)
 	$(BIN)/python -m pip install --quiet --no-deps --target $(VENV)/peers trackers==2.6.1
-	$(BIN)/python benchmarks/track/tracker_speed.py --peer $(VENV)/peers
+	$(BIN)/python benchmarks/track/tracker_speed.py --peer $(VENV)/peers --out out/bench
 	$(BIN)/python benchmarks/track/hota.py --detector det_frcnn ssdlite yolox_nano --peer $(VENV)/peers
+	$(BIN)/python benchmarks/track/looks.py --out out/bench
+	$(BIN)/python benchmarks/track/detectors.py ssdlite yolox darknet openpose
+	$(BIN)/python benchmarks/track/evaluation_speed.py --out out/bench
+	$(BIN)/python benchmarks/track/evaluation_speed.py --memory
 	$(BIN)/python benchmarks/track/identities.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/track/ten_hours.py --out out/bench
 	$(BIN)/python benchmarks/saliency/deeprare_speed.py
 	$(BIN)/python benchmarks/saliency/metrics_speed.py
 	$(BIN)/python -m pip install --quiet --no-deps --target $(VENV)/peers-prune -r benchmarks/prune/peers.txt

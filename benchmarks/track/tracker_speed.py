@@ -32,7 +32,7 @@ from rich.table import Table
 from sparsight.track import Detections, build_tracker
 from sparsight.track.motchallenge import read, read_info
 
-SIZES = {10: 300, 50: 150, 200: 60, 1000: 15}
+SIZES = {10: 300, 50: 100, 200: 30, 1000: 5}
 """Boxes a frame → frames a round."""
 
 
