@@ -76,7 +76,7 @@ def test_run_on_detections_in_a_text_file(tmp_path: Path) -> None:
     assert "did you mean 'sort'" in refusal("run", source, "--tracker", "srt", "--out", tmp_path / "out")
     tracks = tmp_path / "out" / "tracks.txt"
     assert "would be overwritten" in refusal("run", tracks, "--out", tmp_path / "out")
-    assert len(motchallenge.read(tracks)) == 29
+    assert len(motchallenge.read(tracks)) == 30
 
 
 def rows(path: Path, frames: int, ids: tuple[int, ...]) -> Path:
@@ -283,8 +283,9 @@ def test_run_refuses_what_would_do_nothing(tmp_path: Path) -> None:
     run("run", source, "--tracker", "deepsort", "--reid", "none", *out)
     run("run", source, "--tracker", "deepsort", *out)
     # Parameters, as tune prints them.
-    run("run", source, "--tracker", "sort(min_hits=7, iou=0.1234)", *out)
-    assert motchallenge.read(tmp_path / "out" / "tracks.txt").frame.min() == 7
+    for new_score, tracks in ((0.9, 1), (1.1, 0)):
+        said = run("run", source, "--tracker", f"sort(new_score={new_score}, iou=0.1234)", *out).output
+        assert f"{tracks} tracks in 20 frames" in said
     assert "write sort(NAME=VALUE)" in refusal("run", source, "--tracker", "sort(3)", *out)
     assert "no parameter of the tracker 'sort'" in refusal("run", source, "--tracker", "sort(age=3)", *out)
 
@@ -296,22 +297,24 @@ def options(source: Path, out: Path, gt: Path, **more: int) -> WatchOptions:
 @pytest.mark.usefixtures("colours")
 def test_watch_shows_running_figures(tmp_path: Path) -> None:
     gt = truth(tmp_path / "gt.txt", 40)
+    with gt.open("a") as more:  # one whom nobody sees, in the first two frames
+        more.writelines(f"{t}\t(9, 9)\tGus\t[130 90 9 9]\t[130 90 139 99]\n" for t in (0, 1))
     source = film(tmp_path / "a.mp4", PATHS, 40)
     seen: list[str] = []
     result = watch(options(source, tmp_path / "out", gt), scored=lambda score: seen.append(str(score)))
-    assert seen[0] == "score 0.000 (0 wrong, 2 missed, 0 fault of 2)"  # nobody is reported before the second
-    assert str(result.score) == seen[-1] == "score 0.975 (0 wrong, 2 missed, 0 fault of 80)"
+    assert seen[0] == "score 0.667 (0 wrong, 1 missed, 0 fault of 3)"
+    assert str(result.score) == seen[-1] == "score 0.976 (0 wrong, 2 missed, 0 fault of 82)"
     values = json.loads((tmp_path / "out" / "score.json").read_text())
     assert values == {
         "wrong": 0,
         "missed": 2,
         "fault": 0,
-        "total": 80,
-        "score": 78 / 80,
-        "own_score": 78 / 80,
+        "total": 82,
+        "score": 80 / 82,
+        "own_score": 80 / 82,
     }
     watch(options(source, tmp_path / "part", gt, every=2, max_frames=10))
-    assert json.loads((tmp_path / "part" / "score.json").read_text())["total"] == 20
+    assert json.loads((tmp_path / "part" / "score.json").read_text())["total"] == 21
     watch(WatchOptions(sources=(str(source),), out=tmp_path / "out", reid="none", saliency=False))
     assert not (tmp_path / "out" / "score.json").exists()
 

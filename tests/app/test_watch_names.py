@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,30 @@ def test_offline_on_its_own_output_is_the_online_score(
     assert online["wrong"] > 0
 
 
+def test_boxes_are_scored_as_they_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A box 3.4 pixels off is 3 pixels off in a file of whole pixels."""
+
+    class Off(ColourDetector):
+        def __call__(self, image: NDArray[np.uint8]) -> Any:
+            found = super().__call__(image)
+            return replace(found, xyxy=found.xyxy.round() + np.float32(3.4))
+
+    monkeypatch.setattr(watch_module, "build_detector", lambda name, device: Off())
+    gt, out = truth(tmp_path / "gt.txt", 30), tmp_path / "out"
+    people = classifier(tmp_path / "p.npz", Rita="red", Greta="green", Bruno="blue")
+    source = film(tmp_path / "a.mp4", PATHS, 30)
+    watch(options(source, out, people=people, groundtruth=gt, spread=4, tracker="centroid"))
+    online = json.loads((out / "score.json").read_text())
+    assert online == pyppbox.evaluate(gt, out / "people.txt", spread=4)
+    assert (formats.read(out / "people.txt").xywh[:, 0] > 20).all()
+    near = pyppbox.evaluate(gt, out / "people.txt", spread=2)["missed"]
+    for spread in (2, 3, 3.2):
+        watch(options(source, out, people=people, groundtruth=gt, spread=spread, tracker="centroid"))
+        online = json.loads((out / "score.json").read_text())
+        assert online == pyppbox.evaluate(gt, out / "people.txt", spread=spread)
+    assert online["missed"] < near
+
+
 def test_preset_and_spread_of_the_running_figures(tmp_path: Path) -> None:
     gt, source = truth(tmp_path / "gt.txt", 40), film(tmp_path / "a.mp4", PATHS, 40)
     people = classifier(tmp_path / "p.npz", Rita="red", Greta="green", Bruno="blue")
@@ -184,8 +209,9 @@ def test_deepsort_sees_everybody_and_nobody_is_embedded_twice(
 
 def test_parameters_of_the_tracker(tmp_path: Path) -> None:
     source, out = film(tmp_path / "a.mp4", PATHS, 30), tmp_path / "out"
-    watch(options(source, out, tracker="sort(min_hits=10)", reid="none"))
-    assert formats.read(out / "tracks.txt").frame.min() == 9
+    for new_score, found in ((0.85, True), (0.95, False)):  # the squares score 0.9
+        watch(options(source, out, tracker=f"sort(new_score={new_score})", reid="none"))
+        assert bool((out / "tracks.txt").read_text()) == found
     for tracker, said in (
         ("sort(9)", "write sort\\(NAME=VALUE\\)"),
         ("sort(", "is no tracker: write a name"),
