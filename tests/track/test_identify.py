@@ -253,6 +253,14 @@ def test_sharp_crops_are_kept_and_shown(gallery: Gallery) -> None:
     assert cv2.Laplacian(picture, cv2.CV_64F).var() > 1000  # 20 of a blurred one
 
 
+def test_vectors_are_read_before_anything_is_decided(gallery: Gallery, tmp_path: Path) -> None:
+    """Decisions are transactions: reading a large gallery in one would keep everybody else from writing."""
+    Scene(gallery).show(40, (1, 5, 0))
+    with Gallery(tmp_path / "gallery.sqlite") as other:
+        Identifier(other, ByColour())
+        assert len(other._indexes["by-colour"]) >= 4
+
+
 def test_late_decisions_are_told_at_the_end(gallery: Gallery) -> None:
     scene = Scene(gallery, min_frames=20, patience=1.0)
     scene.show(40, (1, 5, 0))

@@ -103,6 +103,10 @@ class Identifier:
         budget: crops embedded per frame at most, unknown tracks first.
         patience: seconds unseen after which a track has ended.
 
+    Raises:
+        SparsightError: a number is out of its range, or the gallery holds vectors of that embedder of another
+            length.
+
     Attributes:
         camera, clock, max_distance, false_accept: as given, or by default.
         run: what marks the tracklets of this identifier in the gallery.
@@ -139,6 +143,8 @@ class Identifier:
                 f"{patience} not negative."
             )
         self._min_frames, self._every, self._budget, self._patience = min_frames, every, budget, patience
+        # All vectors are read now: later it would be in a transaction, and keep others from writing.
+        gallery.distances(embedder.name, np.zeros((0, embedder.dimension), np.float32))
         self._evidence = Evidence(embedder.dimension)
         # Pairs (slot, person): whom a track was seen beside, where the other track is no more.
         self._beside = np.zeros((0, 2), np.int64)
