@@ -10,7 +10,7 @@ from eval_reference import assert_agrees, crowd, official, on_rows, write_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsight.track.metrics import evaluate
+from sparsight.track.metrics import evaluate, matching
 from sparsight.track.metrics.identity import score as identity_score
 from sparsight.track.metrics.matching import beyond_doubt, largest_total
 from sparsight.track.metrics.pairs import Side, compare, numbered
@@ -46,6 +46,37 @@ def small_rows(draw: st.DrawFn) -> np.ndarray:
 @given(truth=small_rows(), result=small_rows())
 def test_agrees_where_boxes_tie_and_frames_are_empty(truth: np.ndarray, result: np.ndarray) -> None:
     assert_agrees(evaluate(truth, result, length=6), on_rows(truth, result, 6))
+
+
+@pytest.mark.parametrize("part", [1, 5, 64])
+@pytest.mark.parametrize("seed", range(3))
+def test_agrees_part_by_part(seed: int, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long sequences are gone through in parts of whole frames, also where one frame is more than a part."""
+    monkeypatch.setattr(matching, "_PART", part)
+    truth, result = crowd(np.random.default_rng(seed), 25, 20, noise=12.0)
+    assert_agrees(evaluate(truth, result, length=25), on_rows(truth, result, 25))
+
+
+def test_whole_frames_are_solved_again_when_anything_in_them_goes_on_differently() -> None:
+    """Pairs without a rival count where a frame is solved as a whole: ties then fall as the official code's."""
+    rng = np.random.default_rng(3)
+    for _ in range(60):
+        frames = np.repeat(np.arange(1, 7), 4)
+        ids = np.tile(np.arange(4), 6)
+        x = np.tile([0.0, 1, 1, 40], 6)
+        truth = np.column_stack((frames, ids, x, np.zeros(24), np.full(24, 6.0), np.full(24, 6.0)))
+        result = truth.copy()
+        result[:, 2] += rng.integers(-1, 2, 24)
+        result[:, 1] = np.concatenate([rng.permutation(4) for _ in range(6)])
+        result = result[rng.random(24) < 0.85]
+        assert_agrees(evaluate(truth, result, length=6), on_rows(truth, result, 6))
+
+
+def test_numbers_whose_sum_is_infinite_are_numbers() -> None:
+    """Finite rows are not refused because adding them up overflows."""
+    rows = np.array([[frame, 0, 1e308, 0, 5, 5] for frame in (1, 2)])
+    values = evaluate(rows, np.array([[1, 0, 0, 0, 5, 5.0]]), metrics=("identity",))
+    assert values["identity"]["IDFN"] == 2
 
 
 @pytest.mark.parametrize("benchmark", ["MOT17", "MOT20"])

@@ -304,3 +304,13 @@ def test_stages_give_nobody_twice() -> None:
     assert pairs == {(0, 0), (1, 1)}
     assert not found.free.any()
     assert not found.waiting.any()
+
+
+def test_botsort_is_stricter_with_unsure_detections_than_bytetrack() -> None:
+    """Half of the box is enough for one and not for the other; neither finds lost tracks by them."""
+    for name, kept in (("bytetrack", {0: 1}), ("botsort", {})):
+        tracker = build_tracker(name)
+        for _ in range(3):
+            tracker.update(found((0, 0, 0.9)))
+        # 14 of 40 pixels apart is an overlap of 0.48.
+        assert ids(tracker.update(found((14, 0, 0.5)))) == kept

@@ -73,9 +73,9 @@ def load(source: Source, what: str, *, first_frame: int = 1) -> Table:
         if rows.size:
             raise SparsightError(f"{what} is an array of shape {rows.shape}: give {_WHOLE_ROWS}.")
         rows = rows.reshape(0, 6)
-    with np.errstate(invalid="ignore"):  # what is no number of any size becomes one that differs
+    with np.errstate(invalid="ignore", over="ignore"):  # what is no number becomes one that differs
         whole = rows[:, :2].astype(np.int64)
-    sound = math.isfinite(rows.sum()) and np.array_equal(whole, rows[:, :2])
+        sound = math.isfinite(rows.sum()) and np.array_equal(whole, rows[:, :2])
     if len(rows) and not (sound and whole[:, 0].min() >= first_frame and rows[:, 4:6].min() >= 0):
         _refuse(rows, what, first_frame)
     columns: dict[str, NDArray[Any]] = {"score": rows[:, 6]} if rows.shape[1] > 6 else {}

@@ -37,7 +37,7 @@ class BotSort(BaseTracker):
         iou: float = 0.05,
         low_iou: float = 0.55,
         new_iou: float = 0.2,
-        appearance: float = 0.4,
+        appearance: float = 0.3,
         near: float = 0.1,
         memory: float = 0.9,
         camera: str = "flow",
