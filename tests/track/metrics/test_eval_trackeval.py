@@ -58,7 +58,7 @@ def test_agrees_part_by_part(seed: int, part: int, monkeypatch: pytest.MonkeyPat
 
 
 def test_whole_frames_are_solved_again_when_anything_in_them_goes_on_differently() -> None:
-    """Pairs without a rival count where a frame is solved as a whole: ties then fall as the official code's."""
+    """Pairs without a rival count where a frame is solved as a whole: ties fall as the official code's."""
     rng = np.random.default_rng(3)
     for _ in range(60):
         frames = np.repeat(np.arange(1, 7), 4)
