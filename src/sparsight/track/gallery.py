@@ -319,7 +319,7 @@ class Gallery:
         return self.crop(best[0])
 
     def _likeness(self, person: int) -> dict[int, float]:
-        """How alike the mean of each sight of ``person`` that has vectors is to the mean of all, in [0, 1]."""
+        """How alike the mean of each sight of ``person`` with vectors is to the mean of all, in [0, 1]."""
         rows = self._rows(
             f"SELECT model, dimension, tracklet, {self.store.vector} FROM embedding "
             "JOIN tracklet ON tracklet.id = tracklet JOIN model ON model.id = model WHERE person = ?",

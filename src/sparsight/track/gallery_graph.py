@@ -66,9 +66,11 @@ class Graph:
         with self._work.lock:
             found = self._work.index.search(queries, count)
         # Of one question there is a plain list, of several a table with the number found in each row.
-        keys = np.atleast_2d(np.asarray(found.keys))
-        counts = np.atleast_1d(getattr(found, "counts", keys.shape[1]))
-        return np.unique(keys[np.arange(keys.shape[1]) < counts[:, None]].astype(np.int64))
+        keys: NDArray[np.int64] = np.asarray(found.keys).astype(np.int64)
+        if keys.ndim == 1:
+            return np.unique(keys)
+        counts: NDArray[np.int64] = np.asarray(getattr(found, "counts", None), np.int64)
+        return np.unique(keys[np.arange(keys.shape[1]) < counts[:, None]])
 
     def close(self) -> None:
         """Let the thread end after what it is at."""
