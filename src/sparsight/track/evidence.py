@@ -161,16 +161,17 @@ class Evidence:
     def best(self, slot: int) -> tuple[NDArray[np.uint8], float] | None:
         """The picture that shows best what a track looks like, and its quality; None if there is none.
 
-        Of the crops that are kept, the one with the greatest product of quality and likeness to their mean.
+        Of the crops that are kept, the best one among the half that is most like their mean: the others may
+        show more of what stands beside or before the person, which can be sharp, too.
         """
         count = int(self.count[slot])
-        worth = self.quality[slot, :count] * np.maximum(
-            self.vectors[slot, :count] @ self.mean(np.array([slot]))[0], 0
-        )
-        for place in np.argsort(-worth, kind="stable").tolist():
-            if self.picture[slot, place] is not None:
-                return self.picture[slot, place], float(self.quality[slot, place])
-        return None
+        shown = np.array([n for n in range(count) if self.picture[slot, n] is not None], np.int64)
+        if not len(shown):
+            return None
+        likeness = self.vectors[slot, shown] @ self.mean(np.array([slot]))[0]
+        alike = shown[np.argsort(-likeness, kind="stable")[: -(-len(shown) // 2)]]
+        best = int(alike[self.quality[slot, alike].argmax()])
+        return self.picture[slot, best], float(self.quality[slot, best])
 
     def _keep(
         self,

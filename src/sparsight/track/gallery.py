@@ -303,9 +303,8 @@ class Gallery:
     def thumbnail(self, person: int) -> bytes | None:
         """The JPEG picture that shows ``person`` best, if there is one.
 
-        Of the sights that have one, that with the greatest product of its picture's quality and the likeness
-        of the sight's mean vector to the mean over all sights: the best picture of a sight that was taken for
-        this person by mistake is not the best of this person.
+        The best one among the half of the sights that is most like all that is known of them: the picture of
+        a sight that was taken for this person by mistake may be better.
         """
         rows = self._rows(
             "SELECT tracklet, quality FROM crop JOIN tracklet ON tracklet.id = crop.tracklet "
@@ -315,8 +314,8 @@ class Gallery:
         if not rows:
             return None
         likeness = self._likeness(person)
-        best = max(rows, key=lambda row: row[1] * likeness.get(row[0], 0.5))
-        return self.crop(best[0])
+        alike = sorted(rows, key=lambda row: -likeness.get(row[0], 0.0))[: -(-len(rows) // 2)]
+        return self.crop(max(alike, key=lambda row: row[1])[0])
 
     def _likeness(self, person: int) -> dict[int, float]:
         """How alike the mean of each sight of ``person`` with vectors is to the mean of all, in [0, 1]."""
