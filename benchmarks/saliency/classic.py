@@ -10,15 +10,18 @@ shuffled AUC are the fixations on ten other images.
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from sparsight import saliency
+from sparsight import __version__, saliency
+from sparsight.files import write_text
 from sparsight.saliency import metrics
 from sparsight.saliency.datasets import load
 
@@ -45,6 +48,7 @@ def main() -> None:
     parser.add_argument("--root", required=True)
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--models", default=",".join(MODELS))
+    parser.add_argument("--out", type=Path, help="a JSON file for the figures")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     osie = load("osie", arguments.root)
@@ -73,12 +77,22 @@ def main() -> None:
     table = Table(box=None, title=f"{arguments.images} images of OSIE")
     for heading in ("", "NSS", "AUC", "sAUC", "ms"):
         table.add_column(heading, justify="right" if heading else "left")
+    found = {}
     for name in models:
         nss, auc, sauc = np.mean(rows[name], axis=0)
         table.add_row(
             name, f"{nss:.2f}", f"{auc:.3f}", f"{sauc:.3f}", f"{statistics.median(times[name]):.0f}"
         )
+        found[name] = {
+            "nss": round(float(nss), 3),
+            "auc": round(float(auc), 4),
+            "shuffled_auc": round(float(sauc), 4),
+            "milliseconds": round(statistics.median(times[name]), 1),
+        }
     Console().print(table)
+    if arguments.out:
+        kept = {"version": __version__, "images": arguments.images, "models": found}
+        write_text(arguments.out, json.dumps(kept, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """How often a model's first fixation lands on the odd one out, by what is odd about it.
 
-Pictures of ``sparsight.saliency.popouts``, several seeds of both sorts: *varied* sizes and grids, where of the
-odd sizes half are at least twice as large as the rest and half at most half as large, and the geometry of
-*P3*, with ratios of 0.4 to 2. Two rules: *near*, the map's maximum lies nearer to the target's middle than half
-the distance of items; *on*, it lies on the target's own pixels (``metrics.fixations_to_target`` gives 1).
+Pictures of ``sparsight.saliency.popouts``, several seeds of both sorts: *varied* sizes and grids, where of
+the odd sizes half are at least twice as large as the rest and half at most half as large, and the geometry of
+*P3*, with ratios of 0.4 to 2. Two rules: *near*, the map's maximum lies nearer to the target's middle than
+half the distance of items; *on*, on the target's own pixels (``metrics.fixations_to_target`` gives 1).
 The defaults of DeepRare were chosen on seeds 20000 to 20029 and 40000 to 40049, before that on 0 to 39 and
 about 1000; the seeds here are others.
 

@@ -122,11 +122,16 @@ def _markdown(models: Sequence[str], names: Sequence[str], prior: str, bars: Bar
         cells = [
             ""
             if bar is None or not math.isfinite(bar.mean)
-            else f"{number(bar.mean)} <small>{number(bar.low)} to {number(bar.high)}</small>"
+            else f"{_short(bar.mean)} <small>{_short(bar.low)} to {_short(bar.high)}</small>"
             for bar in found
         ]
         lines.append(f"| `{model.replace('|', chr(92) + '|')}` | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _short(value: float) -> str:
+    """Three digits after the point, two from ten on."""
+    return number(value) if abs(value) < 10 else f"{value:.2f}"
 
 
 def print_table(scored: Scored, summary: Any, console: Console) -> None:

@@ -62,7 +62,7 @@ BACKBONES: dict[str, Backbone] = {
             "features.15.conv.0",
             "features.17.conv.0",
         ),
-        threshold=0.7,
+        threshold=0.6,
         size=384,
     ),
     # Every ReLU of the five blocks. The more is cut off, the worse they do on fixations.
@@ -118,7 +118,7 @@ class DeepRare:
         border: pixels of a layer's border to ignore, where the network sees its own padding; or a function of
             the layer's width.
         threshold: what is lower in a layer's map, scaled to [0, 1], is set to zero (2021); 0 is off (2019).
-            By default what suits the backbone: 0.7 for MobileNetV2, off for the others.
+            By default what suits the backbone: 0.6 for MobileNetV2, off for the others.
         layers: modules to tap instead of the backbone's own; those whose maps have one size form a level.
         top_down: a channel that answers to something known, as ``"MODULE:CHANNEL"``; scaled to [0, 1], it is
             added as one more level (2019: a channel of VGG16's fifth block that answers to faces).

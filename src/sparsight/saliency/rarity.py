@@ -9,8 +9,8 @@ weight follows from the histogram, and a pixel needs only its bin: one pass to f
 and count the bins, one to look the results up. Channels do not depend on one another until they are added,
 so they are taken in blocks that stay in the cache, by several threads at once.
 
-Three ways lead to the same map: ``rarity_numba`` where the optional package numba is installed (twice as
-fast), this file's NumPy where it is not, and ``rarity_torch`` for features that lie on a GPU.
+Three ways lead to the same map: ``rarity_numba``, this file's NumPy where numba does not run (half as fast),
+and ``rarity_torch`` for features that lie on a GPU.
 """
 
 from __future__ import annotations
