@@ -603,13 +603,15 @@ class Alike(Odd):
     def __init__(self) -> None:
         super().__init__()
         self.one, self.two, self.head = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 6, 1), head(6)
+        self.mask = nn.Conv2d(3, 6, 3)
 
     def forward(self, x: Tensor) -> Tensor:
+        mask = self.mask(x) > 0.1
         x = self.one(x)
         x = torch.where(x > 0.2, x, torch.zeros_like(x) - 0.1)
         y = torch.ones_like(x)
         y[:, :, 1:] += x[:, :, 1:]
-        return self.head(self.two(x * y))
+        return self.head(self.two(x * y) * mask)
 
 
 class Borrowed(Odd):

@@ -432,6 +432,25 @@ def test_a_constant_goes_into_a_bias_that_is_added_by_itself() -> None:
     assert difference(result.model, model, examples(model, 2, 22)) < 1e-12
 
 
+def test_gates_and_tensors_made_like_others_are_followed() -> None:
+    model = ODD["Glu"]()
+    liven(model, 26)
+    model.one.weight.data[[1, 7, 3, 9, 4]] = 0  # 1 and 3 with their gates; 4 without
+    assert shrink(model.double().eval(), examples(model, 1, 26)).removed == {"one": 4}
+    chosen = nn.Sequential(nn.Conv2d(3, 8, 1), Chosen(), nn.Conv2d(8, 2, 1)).double()
+    liven(chosen, 27)
+    chosen[0].weight.data[:3] = 0
+    example = torch.rand(1, 3, 4, 4).double()
+    result = shrink(chosen, example)
+    assert result.removed == {"0": 3}
+    assert difference(result.model, chosen, [example]) < 1e-12
+
+
+class Chosen(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.where(x > 0.2, x, torch.zeros_like(x) - 0.1)
+
+
 def test_parameters_without_a_module_have_names_of_their_own() -> None:
     model = ODD["BareParameters"]()
     liven(model, 23)

@@ -295,7 +295,10 @@ def _constant(
         return silence(slots)
     product = _name(func) in ("mul", "mul_")
     settled = (not c.isnan().all() for c in known)
-    if not out.is_floating_point() or torch.Tag.nondeterministic_seeded in func.tags:
+    if (
+        not (out.is_floating_point() or out.dtype == torch.bool)
+        or torch.Tag.nondeterministic_seeded in func.tags
+    ):
         return nothing
     if not (any(settled) if product else all(settled)):
         return nothing
@@ -304,6 +307,8 @@ def _constant(
         if isinstance(item, Tensor):
             value = tracer.value(item)
             array = item.detach() if value.static else value.constant
+            if item.dtype == torch.bool and not product:  # where NaN is none; of a product it must remain
+                return array.bool()
             return array.double() if array.is_floating_point() else array
         return [swap(x) for x in item] if isinstance(item, (list, tuple)) else item
 
@@ -311,7 +316,7 @@ def _constant(
     arguments = [swap(x) for x in args]
     options = {key: swap(x) for key, x in kwargs.items() if key != "dtype"}
     given = plain(*arguments, **options)
-    numbers: Tensor = given[0] if isinstance(given, (list, tuple)) else given
+    numbers: Tensor = (given[0] if isinstance(given, (list, tuple)) else given).double()
     if product:
         for factor in arguments[:2]:
             if isinstance(factor, Tensor):
