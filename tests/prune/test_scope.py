@@ -22,6 +22,7 @@ def whole(scores: list[float], size: int = 1) -> scope.Unit:
 
 
 @given(SCORES, st.data())
+@settings(deadline=None)
 def test_lowest_is_the_first_of_a_stable_sort(values: list[float], data: st.DataObject) -> None:
     count = data.draw(st.integers(0, len(values)))
     expected = set(sorted(range(len(values)), key=lambda index: (values[index], index))[:count])
@@ -30,6 +31,7 @@ def test_lowest_is_the_first_of_a_stable_sort(values: list[float], data: st.Data
 
 
 @given(SCORES, st.floats(0, 0.999))
+@settings(deadline=None)
 def test_local_is_within_half_a_block(values: list[float], target: float) -> None:
     (gone,) = scope.local([whole(values, 3)], [target])
     count = int(gone.sum())
@@ -80,6 +82,7 @@ def test_widths_are_multiples(choose: scope.Choose) -> None:
 
 
 @given(st.integers(1, 70), st.floats(0, 1), st.sampled_from([1, 2, 8, 16]), st.booleans())
+@settings(deadline=None)
 def test_widths_are_the_nearest_of_those_that_may_be(
     blocks: int, share: float, multiple: int, halves: bool
 ) -> None:
@@ -150,6 +153,7 @@ def test_automatic_widths_are_halved_where_the_network_is_narrow(choose: scope.C
 
 
 @given(st.lists(st.floats(2**-7, 10, width=32), min_size=1, max_size=20, unique=True))
+@settings(deadline=None)
 def test_lamp_is_as_published(values: list[float]) -> None:
     expected = [v**2 / sum(u**2 for u in values if abs(u) >= abs(v)) for v in values]
     assert scope.NORMALISATIONS["lamp"](torch.tensor(values)).tolist() == pytest.approx(expected, rel=1e-4)
