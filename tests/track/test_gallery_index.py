@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 import time
@@ -151,6 +152,23 @@ def test_until_the_graph_is_made_everyone_is_compared(monkeypatch: pytest.Monkey
     keys = graph.search(queries, 5000)
     assert keys.tolist() == exact._row[: exact._used][exact._there[: exact._used]].tolist()
     searched.close()
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_program_that_ends_while_the_graph_is_made_ends_well(closed: bool) -> None:
+    pytest.importorskip("usearch")
+    program = (
+        "import numpy as np\n"
+        "from sparsight.track.gallery_index import VectorIndex\n"
+        "index, rows = VectorIndex(256, exact=10), 1 + np.arange(30_000)\n"
+        "vectors = np.random.default_rng(0).normal(size=(30_000, 256))\n"
+        "index.extend(rows, rows // 8, vectors, np.ones(30_000))\n"
+        "index.distances(np.eye(1, 256, dtype=np.float32))\n"
+        "assert index._graph.behind > 1000\n"
+    )
+    program += "index.close()\nassert not index._graph._work.thread.is_alive()\n" if closed else ""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=120, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 @settings(max_examples=50, deadline=None)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sparsight import SparsightError
 from sparsight.track import Gallery, Identifier, Tracks
-from sparsight.track.evidence import CROPS, crop_quality
+from sparsight.track.evidence import CROPS, Evidence, crop_quality
 from sparsight.track.identify import KNOWN_AGAIN, NEW, UNKNOWN, assign_people
 
 FPS = 10
@@ -236,6 +236,22 @@ def test_a_moment_on_somebody_else_never_becomes_the_picture(gallery: Gallery) -
     assert picture is not None
     assert abs(float(picture[..., 2].mean()) - 20) < 8  # 36 would be the other one
     (jpeg,) = [gallery.crop(sight.id) for sight in gallery.tracklets(int(who[0]))]
+
+
+def test_the_picture_is_of_whoever_is_seen_longest() -> None:
+    """A track that begins on one person and slides to another; most crops are of its first second."""
+    evidence = Evidence(3)
+    early, between, late = np.array([[1, 0, 0], [0.6, 0.8, 0], [0, 1, 0]], np.float32)
+    for number, (now, vector) in enumerate(
+        [(0.0, early), (0.2, early), (0.4, early), (2.0, between), (6.0, late), (20.0, late)]
+    ):
+        slots = evidence.see(np.array([7]), now)
+        quality = np.array([0.6 if now > 1 else 0.9], np.float32)
+        picture = np.full((1, 128, 64, 3), number, np.uint8)
+        assert not len(evidence.take(slots, vector[None], quality, picture, now, 0.5))
+    best = evidence.best(int(slots[0]))
+    assert best is not None
+    assert best[0][0, 0, 0] in (3, 4, 5)
 
 
 def test_sharp_crops_are_kept_and_shown(gallery: Gallery) -> None:

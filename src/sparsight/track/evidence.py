@@ -162,13 +162,19 @@ class Evidence:
         """The picture that shows best what a track looks like, and its quality; None if there is none.
 
         Of the crops that are kept, the best one among the half that is most like their mean: the others may
-        show more of what stands beside or before the person, which can be sharp, too.
+        show more of what stands beside or before the person, which can be sharp, too. In the mean, each
+        counts for the time to which it is nearest: most are of a track's first seconds, when it was unknown.
         """
         count = int(self.count[slot])
         shown = np.array([n for n in range(count) if self.picture[slot, n] is not None], np.int64)
         if not len(shown):
             return None
-        likeness = self.vectors[slot, shown] @ self.mean(np.array([slot]))[0]
+        order = shown[np.argsort(self.time[slot, shown], kind="stable")]
+        time = self.time[slot, order]
+        between = (time[1:] + time[:-1]) / 2
+        stretch = np.diff(np.concatenate([self.first[slot, None], between, self.last[slot, None]]))
+        mean = np.maximum(stretch, 1e-3).astype(np.float32) @ self.vectors[slot, order]
+        likeness = self.vectors[slot, shown] @ mean
         alike = shown[np.argsort(-likeness, kind="stable")[: -(-len(shown) // 2)]]
         best = int(alike[self.quality[slot, alike].argmax()])
         return self.picture[slot, best], float(self.quality[slot, best])

@@ -37,7 +37,8 @@ class Graph:
         from usearch.index import Index
 
         self._work = _Work(Index(ndim=dimension, metric="cos", dtype="f16"))
-        threading.Thread(target=self._work.run, name="gallery graph", daemon=True).start()
+        self._work.thread.start()
+        # Also when the program ends: a thread that is still in usearch then would bring it down.
         weakref.finalize(self, self._work.stop)
 
     @property
@@ -73,7 +74,7 @@ class Graph:
         return np.unique(keys[np.arange(keys.shape[1]) < counts[:, None]])
 
     def close(self) -> None:
-        """Let the thread end after what it is at."""
+        """Let the thread end, after the few vectors that it is at."""
         self._work.stop()
 
 
@@ -88,6 +89,7 @@ class _Work:
         self._tasks: deque[tuple[NDArray[np.uint64], NDArray[np.float16] | None]] = deque()
         self._changed = threading.Condition()
         self._stopped = False
+        self.thread = threading.Thread(target=self.run, name="gallery graph", daemon=True)
 
     def put(self, key: NDArray[np.uint64], vectors: NDArray[np.float16] | None) -> None:
         with self._changed:
@@ -99,6 +101,9 @@ class _Work:
         with self._changed:
             self._stopped = True
             self._changed.notify()
+        # Whoever lets go of a graph may be the thread itself, which collects garbage like any other.
+        if self.thread.is_alive() and self.thread is not threading.current_thread():
+            self.thread.join()
 
     def run(self) -> None:
         while True:
