@@ -42,7 +42,7 @@ def test_local_is_within_half_a_block(values: list[float], target: float) -> Non
 
 
 @given(st.lists(st.tuples(SCORES, st.integers(1, 5)), min_size=1, max_size=4), st.floats(0, 0.99))
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_global_is_within_half_a_block_and_keeps_one_everywhere(
     layers: list[tuple[list[float], int]], target: float
 ) -> None:
