@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from sparsight import SparsightError
 from sparsight.track import Tracks
 from sparsight.track.classify import UNKNOWN, Calibration, Classifier, Machine
-from sparsight.track.classify_tracks import TrackNamer, sharpness
+from sparsight.track.classify_tracks import TrackNamer
 from sparsight.track.embed import unit
+from sparsight.track.evidence import sharpness
 
 COLOURS = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 220), "grey": (128, 128, 128)}
 CLASSIFIER = Classifier(

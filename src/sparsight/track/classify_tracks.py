@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sparsight.errors import SparsightError
 from sparsight.track.classify import UNKNOWN, Classifier, decide, probabilities
 from sparsight.track.embed import Embedder, crops
-from sparsight.track.evidence import crop_quality
+from sparsight.track.evidence import crop_quality, sharpness
 from sparsight.track.identify import assign_people
 from sparsight.track.types import Image, Tracks
 
@@ -161,21 +161,3 @@ def check_embedder(classifier: Classifier, embedder: Embedder) -> None:
             f"the classifier was trained on vectors of {classifier.weights}, not {embedder.name}: use that "
             "embedder, or train it again."
         )
-
-
-def sharpness(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """How sharp crops (N, H, W, 3) of one size are, (N,) float32 in [0, 1); a blurred copy is less.
-
-    The mean square of the Laplacian over the variance of the grey values, q, as q / (q + 0.06): the ratio
-    to the variance keeps plain clothes from passing for blur; 0.06 is the median of TUD-Stadtmitte's crops at
-    128 pixels, of which a blur by one pixel leaves 0.016.
-    """
-    grey = pixels.astype(np.float32).mean(axis=3)
-    laplacian = (grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:]) - 4 * grey[
-        :, 1:-1, 1:-1
-    ]
-    edges = np.square(laplacian).mean(axis=(1, 2))
-    # Half a grey level squared, so that a crop of one colour has a sharpness at all: none.
-    ratio = edges / (grey.var(axis=(1, 2)) + 0.25)
-    sharp: NDArray[np.float32] = np.float32(ratio / (ratio + 0.06))
-    return sharp
