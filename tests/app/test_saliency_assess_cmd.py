@@ -149,7 +149,7 @@ def test_names_are_escaped(tmp_path: Path) -> None:
         (["SCORES", "--dataset", "sod"], "give their folder with --root"),
         (["SCORES", "--root", "NOWHERE"], "1 --root for 0 --dataset"),
         (["SCORES", "--dataset", "folder:OTHER"], "no scores on other: the scores are on mine"),
-        (["SCORES", "SCORES"], "holds 2 scores of model 'deep' on image '000' of 'mine'"),
+        (["SCORES", "SCORES"], "hold 2 scores of model 'deep' on image '000' of 'mine'"),
     ],
 )
 def test_bad_input_in_a_sentence(tmp_path: Path, arguments: list[str], said: str) -> None:
