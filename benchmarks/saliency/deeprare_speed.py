@@ -2,9 +2,9 @@
 
 Both take the same steps to make the network's input, turn by turn within one run, because the speed of a
 shared machine drifts; what counts is the median of the ratios. The backbone runs twice: through DeepRare's
-own session, and *as published*, with zeros for padding everywhere, in a session of its own, each after a pass
-that is not timed. (The threads of the session that has just run would still spin on the cores that the other
-needs.)
+own session, and *as published*, with zeros for padding everywhere, in a session of its own, each after a rest
+and a pass that is not timed, in an order drawn anew each time. (The threads of the session that has just run
+would still spin on the cores that the other needs.)
 
     python benchmarks/saliency/deeprare_speed.py --backbone vgg16 --weights hed_vgg16 --threads 2
 """
@@ -40,6 +40,8 @@ from sparsight.saliency.deeprare import BACKBONES, DeepRare, network_input  # no
 from sparsight.saliency.rarity import adder  # noqa: E402
 from sparsight.saliency.reading import OnnxReader  # noqa: E402
 
+_PAUSE = 0.05  # seconds
+
 
 def milliseconds(call: Callable[[], object]) -> float:
     start = time.perf_counter()
@@ -67,7 +69,9 @@ def main() -> None:
     }
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(arguments.rounds + 3):  # the first passes compile and allocate
-        for name, run in runs.items():
+        for name in rng.permutation(list(runs)).tolist():
+            run = runs[name]
+            time.sleep(_PAUSE)
             run()
             times[name].append(milliseconds(run))
     times = {name: each[3:] for name, each in times.items()}
