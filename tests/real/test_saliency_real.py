@@ -77,9 +77,9 @@ def test_the_odd_one_out_is_found_first(model: saliency.SaliencyModel, sort: str
 
 
 def test_no_corner_glows(assets: Path, model: saliency.SaliencyModel) -> None:
-    """A photograph whose upper corners are empty sky, where padding by zeros would light them up."""
+    """A photograph whose upper corners are empty sky, where the network's padding would light them up."""
     result = model(media.read_image(assets / "saliency" / "osie" / "stimuli" / "1450.jpg"))
-    for name, most in (("features.12.conv.0", 0.4), ("features.15.conv.0", 0.4), ("features.17.conv.0", 0.2)):
+    for name, most in (("features.12.conv.0", 0.5), ("features.15.conv.0", 0.2), ("features.17.conv.0", 0.2)):
         values = result.layers[name] / result.layers[name].max()
         side = len(values) // 8 + 1
         assert max(values[:side, :side].max(), values[:side, -side:].max()) < most
@@ -109,7 +109,7 @@ def test_ten_photographs_explained(assets: Path, model: saliency.SaliencyModel) 
         corners.append(np.mean([block.mean() for block in blocks]) / result.map.mean())
         assert result.map[0].max() < 0.3
         assert result.map[:, -1].max() < 0.3
-    assert np.mean(corners) < 0.3
+    assert np.mean(corners) < 0.2
 
 
 def test_people_who_walk_stand_out(assets: Path, model: saliency.SaliencyModel) -> None:

@@ -26,7 +26,7 @@ from sparsight.registry import lookup, resolve
 from sparsight.saliency.intake import stretched
 from sparsight.saliency.levels import itti_weight, minmax, resize, weighted_sum
 from sparsight.saliency.process import check_processing, processed
-from sparsight.saliency.rarity import MAX_BINS, zero_border
+from sparsight.saliency.rarity import MAX_BINS, zero_border, zero_corners
 from sparsight.saliency.reading import open_network
 from sparsight.saliency.result import Channel, Map, SaliencyResult
 from sparsight.saliency.strongest import strongest
@@ -105,8 +105,8 @@ class DeepRare:
     are added on the grid of the finest, and the sum is scaled to [0, 1] and to the image's size. Levels are
     called by their size, such as ``"48x48"``. An image of one colour gets a map of zeros.
 
-    One departure from the papers: where a map has sixteen pixels of the input to one, the network pads by the
-    nearest pixel instead of by zeros, because zeros would be rare there.
+    One departure from the papers: the four corner pixels inside the border are ignored, too, because a
+    network sees its padding from two sides there.
 
     Args:
         backbone: one of ``BACKBONES``, or with ``layers`` any other of ``sparsight.nets.NETWORKS``. Its input
@@ -172,6 +172,8 @@ class DeepRare:
         """
         x = network_input(image, self.size)
         layers = self._reader.rarities(x, self.bins, self.border)
+        for values in layers.values():
+            zero_corners(values, self.border(values.shape[1]))
         levels, weights, layer_levels = self._levels(layers)
         if self.top_down is not None:
             levels |= self._top_down_level(self.top_down)

@@ -48,6 +48,8 @@ def _add(features: Features, bins: int, border: int, total: NDArray[np.float32])
             for x in range(wide):
                 piece[x] = row[x]
         low, high = _extremes(values, np.float32(0) if border else values[0], lanes)
+        if not high > low:
+            continue  # a channel of one value adds nothing, and many are all zero after their ReLU
         scale = np.float32(bins * BELOW_ONE) / max(high - low, np.float32(TINY))
         for place in range(len(values)):
             codes[place] = np.uint8(np.int32((values[place] - low) * scale))

@@ -30,7 +30,6 @@ MOST_VALUES = 64_000_000
 """Values in all layers together (256 MB) above which a CPU takes them one layer at a time."""
 
 _PROBE = 96  # pixels a side of the picture that layers are measured with
-_COARSE = 16  # pixels of the picture to one of a coarse map
 _LARGE = 400 * 400  # pixels of input below which no known network comes near MOST_VALUES
 
 
@@ -55,7 +54,7 @@ def open_network(
     """The better of the two readers for inputs of ``size`` on ``device``.
 
     Args:
-        network: in evaluation mode; it belongs to the reader from now on, which changes how it pads.
+        network: in evaluation mode; it belongs to the reader from now on.
         layers: modules whose rarity is wanted.
         extra: modules whose channels themselves are wanted.
         size: height and width of the input.
@@ -66,7 +65,6 @@ def open_network(
     """
     lookup("device", device, dict.fromkeys(DEVICES))
     opened = taps(network, list(dict.fromkeys([*layers, *extra])))  # says which module there is not
-    _continue_edges(network, opened)
     gpu = device != "cpu" and torch.cuda.is_available()
     if device == "cuda" and not gpu:
         raise SparsightError("PyTorch finds no CUDA device here: use device cpu or auto.")
@@ -182,37 +180,6 @@ class TorchReader:
 
     def _is_read(self, module: nn.Module) -> bool:
         return any(self._network.get_submodule(name) is module for name in self._order)
-
-
-def _continue_edges(network: nn.Module, opened: nn.Module) -> None:
-    """Let convolutions on coarse maps pad by the nearest pixel instead of by zeros.
-
-    Around a map of a few pixels a frame of zeros is the rarest thing there is, and deeper layers see it from
-    far inside; the corners, where they see it from two sides, glow. On finer maps the ignored border covers
-    most of it, and padding by pixels would cost as much time as the convolution.
-    """
-    coarse: list[nn.Conv2d] = []
-
-    def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if isinstance(module, nn.Conv2d) and inputs[0].shape[-1] * _COARSE <= _PROBE:
-            coarse.append(module)
-
-    handles = [module.register_forward_pre_hook(look) for module in network.modules()]
-    try:
-        with torch.inference_mode():
-            opened(torch.zeros(1, 3, _PROBE, _PROBE))
-    except RuntimeError as error:
-        reason = str(error).strip().split("\n", 1)[0].rstrip(".")
-        raise SparsightError(
-            f"{type(network).__name__} does not run on a picture of {_PROBE} pixels ({reason}): choose "
-            "another network, or earlier layers."
-        ) from error
-    finally:
-        for handle in handles:
-            handle.remove()
-    for module in coarse:
-        if isinstance(module.padding, tuple) and any(module.padding):
-            module.padding_mode = "replicate"
 
 
 def _checked(name: str, maps: AnyMaps) -> AnyMaps:

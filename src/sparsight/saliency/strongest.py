@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sparsight.errors import SparsightError
 from sparsight.saliency.levels import resize
-from sparsight.saliency.rarity import Features, channel_maps
+from sparsight.saliency.rarity import Features, channel_maps, zero_corners
 from sparsight.saliency.result import Channel, Map
 
 
@@ -81,6 +81,7 @@ def strongest(
         if name not in scales:
             return
         maps = channel_maps(features, bins=bins, border=border(features.shape[2]))
+        zero_corners(maps, border(features.shape[2]))
         rows, columns = features.shape[1:]
         place = (
             np.outer(weights_at(y, height, (rows, finest[0])), weights_at(x, width, (columns, finest[1])))
