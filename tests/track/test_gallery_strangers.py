@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sparsight.track.gallery_strangers import OTHERS, TAIL, known_again, stranger_chance
+from sparsight.track.gallery_strangers import OTHERS, TAIL, known_again, stranger_chance, tail
 
 FAR = 0.4
 
@@ -60,3 +60,10 @@ def test_nobody_is_known_in_an_empty_gallery() -> None:
 def test_never_beyond_the_greatest_distance() -> None:
     assert not known_again(row(0.5, 2, 2, 2, 2), FAR, 0.5)[0].any()
     assert known_again(row(0.4, 2, 2, 2, 2), FAR, 0.5)[0].all()
+
+
+def test_a_network_whose_distances_lie_close_together_has_a_power_of_its_own() -> None:
+    assert tail("osnet_x0_25-0123456789ab") == tail("somebody's network") == TAIL
+    near = row(0.1, 0.14, 0.15, 0.16, 0.15)
+    assert not known_again(near, 0.125, 0.1)[0].any()
+    assert known_again(near, 0.125, 0.1, tail("mobilenet_v2-0123456789ab"))[0].all()

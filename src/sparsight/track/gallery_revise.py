@@ -9,7 +9,7 @@ from sparsight.track.gallery import Gallery
 from sparsight.track.gallery_index import NEAREST
 from sparsight.track.gallery_places import seen_together, travel
 from sparsight.track.gallery_records import BY_EVIDENCE
-from sparsight.track.gallery_strangers import OTHERS, stranger_chance
+from sparsight.track.gallery_strangers import OTHERS, stranger_chance, tail
 
 ENOUGH = 8
 """Vectors that both sides of a revision must have: with fewer there is nothing to have second thoughts on."""
@@ -86,8 +86,8 @@ def merge_alike(
                 or not len(among)
                 or among[back.argmin()] != person
                 or back.min() > ALIKE * max_distance
-                or stranger_chance(near[None], max_distance) > false_accept
-                or stranger_chance(back[None], max_distance) > false_accept
+                or stranger_chance(near[None], max_distance, tail(model)) > false_accept
+                or stranger_chance(back[None], max_distance, tail(model)) > false_accept
             ):
                 return None
             one, two = gallery.person(min(person, other)), gallery.person(max(person, other))

@@ -15,7 +15,7 @@ from sparsight.track.gallery import Gallery
 from sparsight.track.gallery_places import moments
 from sparsight.track.gallery_records import Correction, Tracklet, resolve
 from sparsight.track.gallery_revise import merge_alike, split_misplaced
-from sparsight.track.gallery_strangers import known_again
+from sparsight.track.gallery_strangers import known_again, tail
 from sparsight.track.types import Image, Tracks
 
 UNKNOWN = -1
@@ -272,7 +272,8 @@ class Identifier:
         with self._gallery.transaction():
             persons, distance = self._gallery.distances(self._embedder.name, means)
             distance[self._excluded(slots, persons)] = np.inf
-            known, allowed = known_again(distance, self.max_distance, self.false_accept)
+            power = tail(self._embedder.name)
+            known, allowed = known_again(distance, self.max_distance, self.false_accept, power)
             chosen = assign_people(allowed, self.max_distance)
             nearest = distance.min(1, initial=np.inf)
             seen = self._now - evidence.first[slots]
