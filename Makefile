@@ -65,6 +65,7 @@ bench: $(VENV)/.peers  ## measure quality, and speed beside named peers (needs S
 	$(BIN)/python benchmarks/track/detectors.py ssdlite yolox darknet openpose
 	$(BIN)/python benchmarks/track/evaluation_speed.py --out out/bench
 	$(BIN)/python benchmarks/track/evaluation_speed.py --memory
+	$(BIN)/python benchmarks/track/strangers.py --out benchmarks/track/results
 	$(BIN)/python benchmarks/track/identities.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/track/ten_hours.py --out out/bench
 	$(BIN)/python benchmarks/saliency/deeprare_speed.py

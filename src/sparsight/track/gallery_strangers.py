@@ -11,8 +11,8 @@ TAIL = 4.0
 of each and 5.5 where several are, and nine in ten halves of them 4 to 8. The lowest is the most careful."""
 TAILS = {"mobilenet_v2": 12.0}
 """Networks whose power is another. MobileNetV2's vectors have a large part in common, so that all distances
-lie close together: those people give 8.8. With 12, and its greatest distance of 0.125, 2 of 26 strangers are
-taken for somebody and 17 of 26 returns known again; with 8.8 only 1 and 10."""
+lie close together: the same people give 8.8. With 12, and its greatest distance of 0.125, at most 5% of the
+strangers are taken for somebody (``benchmarks/track/strangers.py``)."""
 OTHERS = 3
 """Other people whose distances say how near strangers come; a person who is in the gallery twice or thrice,
 or has a twin there, leaves the scale nearly as it was."""
