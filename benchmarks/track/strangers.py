@@ -1,9 +1,9 @@
 """How often the gallery's rule takes a stranger for somebody, and a person who returns for themselves.
 
 On the true boxes of PETS09-S2L1, TUD-Stadtmitte and TUD-Campus. The earlier half of everybody's good crops
-is in the gallery, by eight vectors each; the question is the mean of six crops of the later half. In each draw
-some people are known, chosen at random, and all others are strangers. Beside it what the greatest distance alone
-would do, and the power that the lowest four distances of strangers give (Hill's estimate).
+is in the gallery, by eight vectors each; the question is the mean of six crops of the later half. In each
+draw some people are known, chosen at random, and all others are strangers. Beside it what the greatest
+distance alone would do, and the power that the lowest four distances of strangers give (Hill's estimate).
 
     SPARSIGHT_ASSETS=... python benchmarks/track/strangers.py --out benchmarks/track/results
 """
