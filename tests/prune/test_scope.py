@@ -142,7 +142,7 @@ def test_normalisations() -> None:
 def test_automatic_widths_are_halved_where_the_network_is_narrow(choose: scope.Choose) -> None:
     def found(round_to: int | str | None, target: float, *blocks: int) -> scope.Widths | None:
         units = [whole([0.0] * count, 9) for count in blocks]
-        return scope.widths(round_to, torch.device("cuda"), choose, units, [target] * len(units))
+        return scope.widths(round_to, torch.device("cuda"), choose, lambda: units, [target] * len(units))
 
     assert found(None, 0.5, 8, 8) is None
     assert found(16, 0.5, 8, 8) == scope.Widths(16), "as told"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 
 import torch
@@ -20,7 +21,8 @@ def first_not_finite(tensors: Iterable[Tensor]) -> int | None:
     held = list(tensors)
     if not held:
         return None
-    sums = [tensor.detach().sum(dtype=torch.promote_types(tensor.dtype, torch.float32)) for tensor in held]
+    with torch.no_grad():
+        sums = [tensor.sum(dtype=_wide(tensor.dtype)) for tensor in held]
     if len({value.device for value in sums}) > 1:
         sums = [value.cpu() for value in sums]
     suspects = (~torch.stack(sums).isfinite()).nonzero()[:, 0].tolist()
@@ -28,3 +30,9 @@ def first_not_finite(tensors: Iterable[Tensor]) -> int | None:
         if not bool(torch.stack(torch.aminmax(held[index].detach())).isfinite().all()):
             return int(index)
     return None
+
+
+@functools.cache
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    """What a tensor is summed in."""
+    return torch.promote_types(dtype, torch.float32)

@@ -300,10 +300,10 @@ def widths(
     round_to: int | str | None,
     device: torch.device,
     choose: Choose,
-    units: Sequence[Unit],
+    unscored: Callable[[], Sequence[Unit]],
     targets: Sequence[float],
 ) -> Widths | None:
-    """The widths that ``units`` may be left with.
+    """The widths that the units may be left with that ``unscored`` gives.
 
     With ``"auto"`` these are multiples of what the device likes. A network so narrow that it misses its
     target by more than a tenth may be left with halves of that, too.
@@ -317,6 +317,7 @@ def widths(
     plain = Widths(found)
     if round_to != "auto":
         return plain
+    units = unscored()
     gone = choose(units, targets, plain)
     shares = [int(lost.sum()) / lost.numel() for lost in gone]
     reached = sum(share * unit.weights for share, unit in zip(shares, units, strict=True))

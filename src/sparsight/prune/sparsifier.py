@@ -134,7 +134,7 @@ class Sparsifier:
             round_to,
             self._states[0].weight.device,
             self._choose,
-            self._unscored(),
+            self._unscored,
             self._of_units(self._final),
         )
         self._settings: dict[str, Any] = {
@@ -217,8 +217,10 @@ class Sparsifier:
             SparsightError: a sparsity out of range or out of reach, NaN weights.
         """
         self._check_open()
-        wanted = self._final if sparsity is None else [checked_sparsity(sparsity)] * len(self._final)
-        self._check_reach(wanted)
+        wanted = self._final
+        if sparsity is not None:  # the final ones were checked at the start
+            wanted = [checked_sparsity(sparsity)] * len(self._final)
+            self._check_reach(wanted)
         self._asked = list(wanted)
         self._mask()
         return self.masks

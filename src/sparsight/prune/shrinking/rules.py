@@ -37,11 +37,12 @@ def follow(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     result: Any,
-    values: list[Value],
+    *,
+    static: bool,
 ) -> None:
-    """Give a value to everything that ``func`` made of operands with these ``values``."""
+    """Give a value to everything that ``func`` made; ``static`` if its operands depend on no input."""
     name = _name(func)
-    if all(value.static for value in values):
+    if static:
         _static(tracer, func, args, kwargs, result)
         return
     if name in RESHAPES:

@@ -29,7 +29,7 @@ def sharing_copy(model: nn.Module) -> nn.Module:
     for _, module in walked(model):
         for value in vars(module).values():
             # Weights that other tools compute from others are no leaves, which cannot be copied otherwise.
-            if isinstance(value, Tensor) and not value.is_leaf:
+            if type(value) not in _COMMON and isinstance(value, Tensor) and not value.is_leaf:
                 memo[id(value)] = value.detach().clone()
     try:
         copied = _copied(model, memo)
@@ -40,7 +40,7 @@ def sharing_copy(model: nn.Module) -> nn.Module:
         ) from error
     for _, module in walked(copied):
         for hooks in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks):
-            for key, hook in list(hooks.items()):
+            for key, hook in list(hooks.items()) if hooks else ():
                 if getattr(hook, "__module__", "").startswith("sparsight.prune."):
                     del hooks[key]
     return copied
@@ -52,33 +52,40 @@ def _copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
     A module is some twenty dictionaries and flags, nearly all of them empty: looking at each by itself takes
     longer than running a small network.
     """
-    plain = [module for _, module in walked(model) if _is_plain(module)]
+    modules = [module for _, module in walked(model)]
+    simple = {kind for kind in set(map(type, modules)) if _is_plain(kind)}
+    plain = [module for module in modules if type(module) in simple]
     for module in plain:
         memo[id(module)] = module.__class__.__new__(module.__class__)
     for module in plain:
         attributes = memo[id(module)].__dict__
-        reduced: Any = module.__reduce_ex__(4)
-        for key, value in reduced[2].items():
+        attributes.update(vars(module))
+        for key, value in vars(module).items():
             kind = type(value)
             if kind in _ATOMS or (kind is tuple and all(type(item) in _ATOMS for item in value)):
-                attributes[key] = value
-            elif kind is set and not value:
+                continue
+            if kind is set and not value:
                 attributes[key] = set()
             elif kind not in (dict, OrderedDict) or id(value) in memo:
                 attributes[key] = copy.deepcopy(value, memo)
+            elif not value:
+                memo[id(value)] = attributes[key] = kind()
             else:
                 memo[id(value)] = attributes[key] = entries = kind()
                 for name, item in value.items():
-                    entries[copy.deepcopy(name, memo)] = copy.deepcopy(item, memo)
+                    own_name = name if type(name) is str else copy.deepcopy(name, memo)
+                    known = memo.get(id(item))
+                    entries[own_name] = copy.deepcopy(item, memo) if known is None else known
     return copy.deepcopy(model, memo)
 
 
 _ATOMS = frozenset((bool, int, float, str, type(None)))
+_COMMON = _ATOMS | {tuple, set, dict, OrderedDict}
+"""Kinds of what a module holds, nearly always."""
 
 
-def _is_plain(module: nn.Module) -> bool:
-    """Whether copying a module is copying what it holds."""
-    kind = type(module)
+def _is_plain(kind: type[nn.Module]) -> bool:
+    """Whether copying a module of this kind is copying what it holds."""
     if any(hasattr(kind, name) for name in ("__deepcopy__", "__slots__")):
         return False
     usual = all(getattr(kind, name, None) == getattr(nn.Module, name, None) for name in _MAKING)
@@ -125,7 +132,9 @@ def ready(model: nn.Module) -> nn.Module:
         _bake(copied)
     if any(tensor.device.type != "cpu" for tensor in tensors.values()):
         copied = copied.cpu() if computed else copy.deepcopy(copied).cpu()
-    return copied.eval()
+    if any(module.training for _, module in walked(copied)):  # telling each module takes its time
+        copied.eval()
+    return copied
 
 
 def _masked(module: nn.Module) -> bool:
@@ -200,9 +209,12 @@ def _reduce(contraction: Contraction, weight: Tensor, plan: Plan) -> tuple[Tenso
         The weight; per kept filter, what removed constant inputs add to its output, None if nothing; and the
         groups that are left.
     """
-    ins = plan.kept[contraction.ins].reshape(contraction.groups, -1)
-    outs = plan.kept[contraction.outs].reshape(contraction.groups, -1)
-    constants = contraction.constants.reshape(contraction.groups, -1).nan_to_num(0.0)
+    ins, outs = plan.kept[contraction.ins], plan.kept[contraction.outs]
+    constants = contraction.constants.nan_to_num(0.0)
+    if contraction.groups == 1 and not bool(constants.any()):
+        rows = _select(weight, contraction.out_axis, outs)
+        return _select(rows, contraction.in_axis, ins), None, 1
+    ins, outs, constants = (each.reshape(contraction.groups, -1) for each in (ins, outs, constants))
     parts, shifts = [], []
     blocks = contraction.by_group(weight)
     for block, rows, columns, given in zip(blocks, outs, ins, constants, strict=True):
@@ -248,10 +260,7 @@ def _multiplier(model: nn.Module, name: str) -> int:
 
 def _install(model: nn.Module, made: dict[str, Tensor], groups: dict[str, int]) -> Callable[[], None]:
     """Put new tensors into a model, and tell its modules their new sizes."""
-    saved = [
-        (module, dict(vars(module)), dict(module._parameters), dict(module._buffers))
-        for _, module in walked(model)
-    ]
+    saved: list[tuple[nn.Module, dict[str, Any], dict[str, Any], dict[str, Any]]] = []
     old = held(model)
     new: dict[int, Tensor] = {}
     for name, tensor in made.items():
@@ -262,8 +271,11 @@ def _install(model: nn.Module, made: dict[str, Tensor], groups: dict[str, int]) 
             new[id(before)] = nn.Parameter(fresh, before.requires_grad) if is_parameter else fresh
     wanted = {id(old[name]): count for name, count in groups.items()}
     for path, module in walked(model):
-        count = wanted.get(id(module._parameters.get("weight")), -1)
         kinds: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+        if not any(kinds):
+            continue
+        saved.append((module, dict(vars(module)), dict(module._parameters), dict(module._buffers)))
+        count = wanted.get(id(module._parameters.get("weight")), -1)
         for kind in kinds:
             kind.update({key: new[id(tensor)] for key, tensor in kind.items() if id(tensor) in new})
         bias = f"{path}.bias".lstrip(".")

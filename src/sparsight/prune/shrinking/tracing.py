@@ -220,8 +220,9 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         constants: whether to find out which channels are constant; without, only which belong together.
         silent: whether to take every channel that a layer makes for one that was zeroed and silenced. What is
             not constant then cannot be removed.
-        values: whether to compute what layers give. Without, it is zeros, which take no time to make: enough
-            to see what belongs together, unless the network's code asks for a value: then the run fails.
+        values: whether to compute what layers give. Without, it is anything, which takes no time to make:
+            enough to see what belongs together, unless the network's code asks for a value: then the run
+            fails.
     """
 
     def __init__(
@@ -318,23 +319,25 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         from sparsight.prune.shrinking.rules import follow
 
         kwargs = kwargs or {}
-        if asks_value(func) and self.before is None:
-            for tensor in operands(args) + operands(kwargs):
-                self._refuse_read(tensor, "a number or a truth value")
-        self.shape = args[0].shape if _turns(func) else None
-        result = func(*args, **kwargs) if self.computes else self._stand_in(func, args, kwargs)
         inputs = operands(args) + operands(kwargs) if kwargs else operands(args)
+        if asks_value(func) and self.before is None:
+            for tensor in inputs:
+                self._refuse_read(tensor, "a number or a truth value")
         if not inputs:  # a fresh tensor: fixed, once anybody asks
-            return result
+            return func(*args, **kwargs)
+        values = [self.value(x) for x in inputs]
+        static = all(value.static for value in values)
+        self.shape = args[0].shape if _turns(func) else None
+        known = self.computes or static
+        result = func(*args, **kwargs) if known else self._stand_in(func, args, kwargs)
         name = _step_name(func)
         self.step = Step(name, self._module(_callers(sys._getframe(1))))
-        values = [self.value(x) for x in inputs]
         for tensor, value in zip(inputs, values, strict=True):
             value.uses += 1
             if not value.static:
                 self.step.inputs.append((value.slots, tensor.shape))
         try:
-            follow(self, func, args, kwargs, result, values)
+            follow(self, func, args, kwargs, result, static=static)
         except (ConflictError, SparsightError):
             raise
         except Exception as error:
@@ -355,12 +358,13 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def _stand_in(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Zeros in place of what a layer gives; all other operations are done."""
-        shape = None if kwargs else _shape_of_layer(_step_name(func), args)
-        if shape is not None:
-            return args[0].new_zeros(shape)
-        tensors = operands(args) + operands(kwargs)
-        if asks_size(func, args) and not all(self.value(tensor).static for tensor in tensors):
+        """Memory in which nothing was written in place of what a layer gives; the rest is done.
+
+        Clearing it would take as long as all else: most of a network's time without its layers.
+        """
+        if not kwargs and (result := _unwritten(_step_name(func), args)) is not None:
+            return result
+        if asks_size(func, args):
             raise SparsightError(f"the size of {_step_name(func)} depends on values.")
         return func(*args, **kwargs)
 
@@ -579,6 +583,25 @@ def _alike(name: str) -> str:
 def _turns(func: Any) -> bool:
     """Whether an operation changes the shape of the tensor that it is given."""
     return torch.Tag.inplace_view in func.tags
+
+
+def _unwritten(name: str, args: tuple[Any, ...]) -> Any:
+    """What a layer gives, but for the values; None for all else."""
+    if name in _ACTIVATIONS and args[0].is_floating_point():
+        return torch.empty_like(args[0])
+    if name in _ACTIVATIONS_IN_PLACE:
+        return args[0]
+    if name == "aten.native_batch_norm.default":
+        x, _, _, mean, _, training = args[:6]
+        usual = not training and mean is not None and len(mean) == x.shape[1]
+        return (torch.empty_like(x), x.new_empty(0), x.new_empty(0)) if usual else None
+    shape = _shape_of_layer(name, args)
+    return None if shape is None else args[0].new_empty(shape)
+
+
+_NAMES = ("relu", "hardtanh", "hardswish", "hardsigmoid", "leaky_relu", "elu", "silu", "gelu", "sigmoid")
+_ACTIVATIONS = frozenset(f"aten.{name}.default" for name in _NAMES)
+_ACTIVATIONS_IN_PLACE = frozenset(f"aten.{name}_.default" for name in _NAMES)
 
 
 def _shape_of_layer(name: str, args: tuple[Any, ...]) -> tuple[int, ...] | None:
