@@ -20,9 +20,9 @@ def processor() -> str:
     return platform.processor()
 
 
-def network(name: str, size: int) -> nn.Module:
+def network(name: str, size: int, seed: int = 0) -> nn.Module:
     """A network with filters and layers of different strength, and statistics, as after training."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = nets.build(name, input_shape=(3, size, size))
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):

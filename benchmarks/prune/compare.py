@@ -28,6 +28,7 @@ parser.add_argument("--networks", nargs="+", default=["vgg16_bn", "resnet18", "m
 parser.add_argument("--fraction", type=float, default=0.5, help="of the channels, to remove")
 parser.add_argument("--size", type=int, default=224, help="height and width of the input")
 parser.add_argument("--batches", type=int, nargs="+", default=[1, 16])
+parser.add_argument("--seed", type=int, default=0, help="of the weights: which channels go, and how ragged")
 parser.add_argument("--threads", type=int, default=1)
 parser.add_argument("--prunings", type=int, default=5, help="times that each contender prunes each network")
 parser.add_argument("--rounds", type=int, default=20, help="timed runs of each network, at most")
@@ -92,7 +93,7 @@ def prune_in_turns(
 
 
 def measure(name: str, how: dict[str, Prune]) -> dict[str, Any]:
-    dense = network(name, arguments.size)
+    dense = network(name, arguments.size, arguments.seed)
     example = torch.rand(1, 3, arguments.size, arguments.size, generator=torch.Generator().manual_seed(0))
     made, seconds, failed = prune_in_turns(dense, example, how)
     if REFERENCE in failed:
