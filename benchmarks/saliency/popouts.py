@@ -5,7 +5,8 @@ the odd sizes half are at least twice as large as the rest and half at most half
 *P3*, with ratios of 0.4 to 2. Two rules: *near*, the map's maximum lies nearer to the target's middle than
 half the distance of items; *on*, on the target's own pixels (``metrics.fixations_to_target`` gives 1).
 The defaults of DeepRare were chosen on seeds 20000 to 20029 and 40000 to 40049, before that on 0 to 39 and
-about 1000; the seeds here are others.
+about 1000; how its levels are added, on 30 from each of 20000, 40000, 60000, 80000, 100000 and 120000. The
+seeds here are others.
 
     python benchmarks/saliency/popouts.py --models deeprare,itti,spectral_residual
 """

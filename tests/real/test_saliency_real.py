@@ -21,8 +21,8 @@ pytestmark = pytest.mark.real
 PICTURES = range(0, 700, 20)
 EXPLAINED = range(5, 700, 70)
 SEEDS = (5000, 6000, 7000)
-SHORT = {"varied": 0.8, "P3": 0.65}
-"""Odd sizes fall short of the nine in ten asked for (75 and 64 of 90 are found): it must not get worse."""
+SIZES = {"varied": 0.9, "P3": 0.8}
+"""P3's odd sizes, some of them a few pixels smaller, fall short of nine in ten (76 of 90 are found)."""
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,8 @@ def test_the_odd_one_out_is_found_first(model: saliency.SaliencyModel, sort: str
     }
     assert found["colour"] >= 0.9
     assert found["orientation"] >= 0.9
-    assert found["size"] >= SHORT[sort]
+    assert found["size"] >= SIZES[sort]
+    assert np.mean(list(found.values())) >= 0.92
 
 
 def test_no_corner_glows(assets: Path, model: saliency.SaliencyModel) -> None:

@@ -69,11 +69,13 @@ def test_levels_and_map_follow_from_the_layers(result: SaliencyResult) -> None:
         weight = (1 - scaled.mean()) ** 2
         assert result.weights[name] == pytest.approx(weight, rel=1e-4)
         levels[layer.shape] = levels.get(layer.shape, 0) + weight * scaled
-    total = 0
+    total: Any = 0
     for shape, level in levels.items():
         kept = result.levels["x".join(map(str, shape))]
         np.testing.assert_allclose(kept, stretched(level), atol=1e-5)
-        total = total + cv2.resize(kept, (20, 12), interpolation=cv2.INTER_LINEAR)
+        layers = list(result.layer_levels.values()).count("x".join(map(str, shape)))
+        assert result.level_weights["x".join(map(str, shape))] == pytest.approx(layers * 3 / 7)
+        total = total + layers * cv2.resize(kept, (20, 12), interpolation=cv2.INTER_LINEAR)
     expected = cv2.resize(stretched(total), (200, 120), interpolation=cv2.INTER_LINEAR)
     np.testing.assert_allclose(result.map, expected, atol=1e-5)
 
@@ -87,8 +89,8 @@ def test_layers_are_the_rarity_of_the_networks_features(weights: Path, result: S
     for name, layer in result.layers.items():
         # The two runtimes round differently, and a value beside the edge of a bin may change sides.
         expected = rarity_map(features[name][0].numpy())
-        if len(expected) > 3:
-            expected[[1, 1, -2, -2], [1, -2, 1, -2]] = 0
+        corners = ([1, 1, -2, -2], [1, -2, 1, -2])
+        expected[corners] *= layer[corners] > 0  # which of them count has a test of its own
         assert np.abs(layer - expected).mean() < 0.02 * expected.max()
 
 
@@ -147,7 +149,8 @@ def test_a_channel_that_is_blotted_out_takes_its_share_with_it(weights: Path) ->
         less[level] = less.get(level, 0) + weight * remaining / layer.max()
     for level, values in sums.items():
         for add, kept in ((True, values), (False, less[level])):
-            grid = cv2.resize(kept / values.max(), (20, 12), interpolation=cv2.INTER_LINEAR)
+            scaled = result.level_weights[level] * kept / values.max()
+            grid = cv2.resize(scaled, (20, 12), interpolation=cv2.INTER_LINEAR)
             at_point = float(cv2.resize(grid, (200, 120), interpolation=cv2.INTER_LINEAR)[y, x])
             total += at_point if add else 0
             without += 0 if add else at_point
@@ -314,12 +317,42 @@ def test_border_of_2019() -> None:
     assert [border_2019(width) for width in (224, 112, 56, 28, 14, 7)] == [3, 3, 3, 2, 1, 1]
 
 
+def corners_of(result: SaliencyResult, level: str) -> Any:
+    """(layers, 4): the corner pixels inside the border, of a level's layers."""
+    names = [name for name, own in result.layer_levels.items() if own == level]
+    return np.array([result.layers[name][[1, 1, -2, -2], [1, -2, 1, -2]] for name in names])
+
+
 def test_corners_inside_the_border_are_ignored(result: SaliencyResult) -> None:
     """There the network sees its padding from two sides; on the smallest map they would be all there is."""
-    for name, layer in result.layers.items():
-        corners = layer[[1, 1, -2, -2], [1, -2, 1, -2]]
-        assert corners.any() == (result.layer_levels[name] == "3x5")
+    for name, level in result.levels.items():
+        lit = corners_of(result, name).any(axis=0)
+        if name == "3x5":
+            assert lit.all()
+            continue
+        at_a_corner = level[[1, 1, -2, -2], [1, -2, 1, -2]] == 1
+        np.testing.assert_array_equal(lit, at_a_corner)
+    for layer in result.layers.values():
         assert (layer[1, 2:-2] > 0).any()
+
+
+def test_a_corner_that_is_its_levels_maximum_counts(weights: Path) -> None:
+    """What is odd in a corner is seen there, and what is odd in the middle leaves all corners dark."""
+    layers = ["features.2.conv.1", "features.3.conv.0"]
+    model = saliency.build("deeprare", weights=weights, size=96, layers=layers, device="cpu")
+    for place, lit in (((2, 2), [True, False, False, False]), ((44, 44), [False] * 4)):
+        image = np.random.default_rng(1).integers(90, 102, (96, 96, 3)).astype(np.uint8)
+        image[place[0] : place[0] + 5, place[1] : place[1] + 5] = (250, 30, 200)
+        result = model(image)
+        np.testing.assert_array_equal(corners_of(result, "24x24").any(axis=0), lit)
+        assert result.strongest is not None
+        y, x = divmod(int(result.map.argmax()), 96)
+        assert max(abs(y - place[0] - 2), abs(x - place[1] - 2)) <= 5
+        together: dict[str, Any] = {}
+        for channel in result.strongest(x, y, 100_000):
+            together[channel.layer] = together.get(channel.layer, 0) + channel.map
+        for name, layer in result.layers.items():
+            np.testing.assert_allclose(together[name], layer, rtol=1e-4, atol=1e-5)
 
 
 def test_any_network_with_taps_gives_features(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sparsight.saliency.levels import itti_weight, minmax, resize, weighted_sum
+from sparsight.saliency.levels import itti_sum, itti_weight, minmax, resize, weighted_sum
 
 
 def test_minmax_stretches_to_one() -> None:
@@ -37,3 +37,17 @@ def test_resize_keeps_within_range(shape: tuple[int, int]) -> None:
     assert larger.shape == shape
     assert larger.dtype == np.float32
     assert values.min() <= larger.min() <= larger.max() <= values.max()
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.6])
+def test_itti_sum_is_the_weighted_sum_of_scaled_maps(threshold: float) -> None:
+    rng = np.random.default_rng(5)
+    maps = [*rng.gamma(1, 3, (3, 7, 9)).astype(np.float32), np.full((7, 9), 2, np.float32)]
+    before = [values.copy() for values in maps]
+    total, weights = itti_sum(maps, threshold)
+    scaled = [np.where(minmax(values) >= threshold, minmax(values), np.float32(0)) for values in maps]
+    assert weights == pytest.approx([itti_weight(values) for values in scaled], abs=1e-6)
+    assert weights[-1] == 0
+    np.testing.assert_allclose(total, weighted_sum(scaled, weights), atol=1e-6)
+    np.testing.assert_array_equal(maps, before)
+    assert total.dtype == np.float32

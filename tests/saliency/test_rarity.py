@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from sparsight.saliency import rarity
-from sparsight.saliency.rarity import channel_maps, rarity_map, rarity_maps
+from sparsight.saliency.rarity import channel_maps, rarity_map, rarity_maps, zero_corners
 from sparsight.saliency.rarity_torch import rarity_map_torch
 
 Rarity = Callable[..., NDArray[np.float32]]
@@ -221,3 +221,22 @@ def test_the_border_is_zero_however_rare() -> None:
 def test_a_channel_without_contrast_gives_a_finite_map(value: float) -> None:
     assert np.isfinite(rarity_map(np.full((3, 10, 12), value, np.float32))).all()
     assert not rarity_map(np.full((3, 10, 12), value, np.float32), border=0).any()
+
+
+@pytest.mark.parametrize("border", [1, 2])
+@pytest.mark.parametrize("spared", [None, "corner", "inside"])
+def test_corners_are_set_to_zero_but_for_one_that_is_spared(border: int, spared: str | None) -> None:
+    maps = np.ones((3, 9, 12), np.float32)
+    place = {None: None, "corner": (9 - border - 1, border), "inside": (4, 4)}[spared]
+    zero_corners(maps, border, place)
+    corners = maps[:, [border, border, -border - 1, -border - 1], [border, -border - 1] * 2]
+    expected = [0, 0, 1, 0] if spared == "corner" else [0] * 4
+    np.testing.assert_array_equal(corners, [expected] * 3)
+    assert maps.sum() == maps.size - 3 * (4 - sum(expected))
+
+
+def test_corners_of_small_maps_and_of_maps_without_a_border_stay() -> None:
+    for shape, border in (((5, 9), 1), ((8, 8), 0)):
+        maps = np.ones(shape, np.float32)
+        zero_corners(maps, border)
+        assert maps.all()

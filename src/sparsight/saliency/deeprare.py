@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +25,7 @@ from sparsight.nets import NETWORKS
 from sparsight.nets import build as build_network
 from sparsight.registry import lookup, resolve
 from sparsight.saliency.intake import stretched
-from sparsight.saliency.levels import itti_weight, minmax, resize, weighted_sum
+from sparsight.saliency.levels import itti_sum, minmax, resize, weighted_sum
 from sparsight.saliency.process import check_processing, processed
 from sparsight.saliency.rarity import MAX_BINS, zero_border, zero_corners
 from sparsight.saliency.reading import open_network
@@ -105,8 +106,10 @@ class DeepRare:
     are added on the grid of the finest, and the sum is scaled to [0, 1] and to the image's size. Levels are
     called by their size, such as ``"48x48"``. An image of one colour gets a map of zeros.
 
-    One departure from the papers: the four corner pixels inside the border are ignored, too, because a
-    network sees its padding from two sides there.
+    Two departures from the papers. A level counts in proportion to how many layers it has, because what many
+    layers agree on is more than what one finds rare; published are equal weights. And of the four corner
+    pixels inside the border, where a network sees its padding from two sides, only one that is the maximum
+    of its level counts: the others are ignored as the border is.
 
     Args:
         backbone: one of ``BACKBONES``, or with ``layers`` any other of ``sparsight.nets.NETWORKS``. Its input
@@ -121,7 +124,8 @@ class DeepRare:
             By default what suits the backbone: 0.6 for MobileNetV2, off for the others.
         layers: modules to tap instead of the backbone's own; those whose maps have one size form a level.
         top_down: a channel that answers to something known, as ``"MODULE:CHANNEL"``; scaled to [0, 1], it is
-            added as one more level (2019: a channel of VGG16's fifth block that answers to faces).
+            added as one more level, with the mean weight of the others (2019: a channel of VGG16's fifth
+            block that answers to faces).
         blur, centre_prior: see ``processed``; 0 is off.
         weights: asset or weight file instead of the backbone's own; random ones are refused.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
@@ -172,13 +176,17 @@ class DeepRare:
         """
         x = network_input(image, self.size)
         layers = self._reader.rarities(x, self.bins, self.border)
-        for values in layers.values():
-            zero_corners(values, self.border(values.shape[1]))
+        self._ignore_corners(layers)
         levels, weights, layer_levels = self._levels(layers)
+        level_weights = _level_weights(layer_levels)
         if self.top_down is not None:
-            levels |= self._top_down_level(self.top_down)
+            extra = self._top_down_level(self.top_down)
+            levels |= extra
+            level_weights |= dict.fromkeys(extra, 1.0)
         finest = next(iter(levels.values())).shape
-        fused = weighted_sum([resize(level, finest) for level in levels.values()], [1.0] * len(levels))
+        fused = weighted_sum(
+            [resize(level, finest) for level in levels.values()], [level_weights[name] for name in levels]
+        )
         if (x.min(axis=(2, 3)) == x.max(axis=(2, 3))).all():
             # One colour everywhere: only the network's padding can look rare.
             fused = np.zeros_like(fused)
@@ -187,30 +195,43 @@ class DeepRare:
             levels,
             layers,
             weights,
-            dict.fromkeys(levels, 1.0),
+            level_weights,
             layer_levels,
             () if self.top_down is None else ("top-down channel {}:{}".format(*self.top_down),),
             image,
-            functools.partial(self._strongest, image, layers, weights),
+            functools.partial(
+                self._strongest,
+                image,
+                layers,
+                weights,
+                {name: level_weights[level] for name, level in layer_levels.items()},
+            ),
         )
         return processed(result, blur=self.blur, centre_prior=self.centre_prior)
 
     def _levels(self, layers: Mapping[str, Map]) -> tuple[dict[str, Map], dict[str, float], dict[str, str]]:
         """The levels' maps by name, finest first; the layers' weights in them; the level of each layer."""
-        groups: dict[tuple[int, ...], list[str]] = {}
-        for name, values in layers.items():
-            groups.setdefault(values.shape, []).append(name)
         levels: dict[str, Map] = {}
         weights: dict[str, float] = {}
         level_of: dict[str, str] = {}
-        for shape, names in sorted(groups.items(), reverse=True):
+        for shape, names in _by_shape(layers).items():
             level = "x".join(map(str, shape))
-            scaled = [self._kept(minmax(layers[name])) for name in names]
-            own = [itti_weight(values) for values in scaled]
-            levels[level] = weighted_sum(scaled, own)
+            levels[level], own = itti_sum([layers[name] for name in names], self.threshold)
             weights.update(zip(names, own, strict=True))
             level_of.update(dict.fromkeys(names, level))
         return levels, {name: weights[name] for name in layers}, {name: level_of[name] for name in layers}
+
+    def _ignore_corners(self, layers: Mapping[str, Map]) -> None:
+        """Set the corner pixels inside the border to zero, in place, but for one that is its level's maximum.
+
+        There a network sees its padding from two sides and may find it rare, in a layer or two; what is odder
+        than all else in a whole level is no padding.
+        """
+        for shape, names in _by_shape(layers).items():
+            level, _ = itti_sum([layers[name] for name in names], self.threshold)
+            highest = divmod(int(level.argmax()), shape[1])
+            for name in names:
+                zero_corners(layers[name], self.border(shape[1]), highest)
 
     def _kept(self, scaled: Map) -> Map:
         """A layer's map in [0, 1] with zero for what is below the threshold."""
@@ -231,22 +252,24 @@ class DeepRare:
         image: NDArray[np.uint8],
         layers: Mapping[str, Map],
         weights: Mapping[str, float],
+        of_levels: Mapping[str, float],
         x: int,
         y: int,
         count: int,
     ) -> list[Channel]:
-        """See ``SaliencyResult.strongest``."""
+        """See ``SaliencyResult.strongest``: ``of_levels`` are the weights of the layers' levels."""
         spans = {name: float(values.max() - values.min()) for name, values in layers.items()}
         sums: dict[tuple[int, ...], Map] = {}
         for name, values in layers.items():
             added = np.float32(weights[name]) * self._kept(minmax(values))
             sums[values.shape] = sums.get(values.shape, 0) + added
-        scales, kept = {}, {}
+        scales, kept, ignored = {}, {}, {}
         for name, values in layers.items():
             whole = sums[values.shape]
             across = spans[name] * float(whole.max() - whole.min())
-            scales[name] = weights[name] / across if across > 0 else 0.0
+            scales[name] = of_levels[name] * weights[name] / across if across > 0 else 0.0
             kept[name] = (minmax(values) >= self.threshold).astype(np.float32)
+            ignored[name] = values == 0
         return strongest(
             x,
             y,
@@ -256,9 +279,24 @@ class DeepRare:
             visit=functools.partial(self._reader.features, network_input(image, self.size)),
             scales=scales,
             kept=kept,
+            ignored=ignored,
             bins=self.bins,
             border=self.border,
         )
+
+
+def _by_shape(layers: Mapping[str, Map]) -> dict[tuple[int, ...], list[str]]:
+    """The layers of each level by the size of its maps, finest first."""
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for name, values in layers.items():
+        groups.setdefault(values.shape, []).append(name)
+    return dict(sorted(groups.items(), reverse=True))
+
+
+def _level_weights(layer_levels: Mapping[str, str]) -> dict[str, float]:
+    """Level name → its weight: in proportion to how many layers it has, one on average."""
+    counts = Counter(layer_levels.values())
+    return {level: count * len(counts) / len(layer_levels) for level, count in counts.items()}
 
 
 def _backbone(name: str, layers: Sequence[str] | None, weights: str | Path | None) -> Backbone:

@@ -36,6 +36,23 @@ def weighted_sum(maps: Sequence[Map], weights: Sequence[float]) -> Map:
     return minmax(total)
 
 
+def itti_sum(maps: Sequence[Map], threshold: float = 0.0) -> tuple[Map, list[float]]:
+    """The sum of maps of one size, each scaled to [0, 1], zeroed below ``threshold`` and weighted.
+
+    Returns:
+        The sum, stretched to [0, 1]; the ``itti_weight`` of each map.
+    """
+    scaled = np.stack(maps).reshape(len(maps), -1)
+    low = scaled.min(axis=1, keepdims=True)
+    span = scaled.max(axis=1, keepdims=True) - low
+    scaled -= low
+    scaled /= np.where(span > 0, span, 1)
+    if threshold:
+        scaled *= scaled >= threshold
+    weights = (scaled.max(axis=1) - scaled.mean(axis=1)) ** 2
+    return minmax((weights @ scaled).reshape(maps[0].shape)), weights.tolist()
+
+
 def resize(values: Map, shape: tuple[int, ...]) -> Map:
     """``values`` on a grid of ``shape`` (height, width) over the same picture; bilinear, so within range."""
     if values.shape == shape:

@@ -246,16 +246,23 @@ def zero_border(maps: NDArray[np.float32], border: int) -> None:
         maps[..., :border] = maps[..., -border:] = 0
 
 
-def zero_corners(maps: NDArray[np.float32], border: int) -> None:
+def zero_corners(maps: NDArray[np.float32], border: int, spared: tuple[int, int] | None = None) -> None:
     """Set the four corner pixels inside the border of maps (..., H, W) to zero, in place.
 
     There a network sees its padding from two sides, and finds it rare; along the sides it is common. Maps of
     less than four pixels a side inside the border are left alone.
+
+    Args:
+        maps: (..., H, W).
+        border: its width in pixels; without a border there is no inside.
+        spared: row and column of a pixel that keeps its value.
     """
-    if border and min(maps.shape[-2:]) - 2 * border >= 4:
-        for y in (border, -border - 1):
-            for x in (border, -border - 1):
-                maps[..., y, x] = 0
+    height, width = maps.shape[-2:]
+    if border and min(height, width) - 2 * border >= 4:
+        for y in (border, height - border - 1):
+            for x in (border, width - border - 1):
+                if (y, x) != spared:
+                    maps[..., y, x] = 0
 
 
 def contributions(inner: NDArray[np.float32], zero: NDArray[np.int64], outside: int) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sparsight.errors import SparsightError
 from sparsight.saliency.levels import resize
-from sparsight.saliency.rarity import Features, channel_maps, zero_corners
+from sparsight.saliency.rarity import Features, channel_maps
 from sparsight.saliency.result import Channel, Map
 
 
@@ -47,6 +47,7 @@ def strongest(
     visit: Callable[[Callable[[str, Features], None]], None],
     scales: Mapping[str, float],
     kept: Mapping[str, Map],
+    ignored: Mapping[str, NDArray[np.bool_]],
     bins: int,
     border: Callable[[int], int],
 ) -> list[Channel]:
@@ -63,6 +64,7 @@ def strongest(
         visit: calls what it is given with the name and the features of every layer.
         scales: layer name → what its channels' maps are multiplied by on the way to the map.
         kept: layer name → the places of the layer that were not set to zero, one or zero each.
+        ignored: layer name → the places of the layer where no channel counts, such as corners.
         bins, border: as for ``rarity_maps``.
 
     Raises:
@@ -81,7 +83,7 @@ def strongest(
         if name not in scales:
             return
         maps = channel_maps(features, bins=bins, border=border(features.shape[2]))
-        zero_corners(maps, border(features.shape[2]))
+        maps[:, ignored[name]] = 0
         rows, columns = features.shape[1:]
         place = (
             np.outer(weights_at(y, height, (rows, finest[0])), weights_at(x, width, (columns, finest[1])))
