@@ -13,6 +13,7 @@ from sparsight import SparsightError, nets, saliency
 from sparsight.saliency import SaliencyResult, reading
 from sparsight.saliency.deeprare import BACKBONES, border_2019, network_input
 from sparsight.saliency.process import processed
+from sparsight.saliency.levels import minmax, resize
 from sparsight.saliency.rarity import rarity_map
 
 SIZE = (96, 160)
@@ -279,6 +280,7 @@ def test_what_is_no_picture_is_refused(model: saliency.SaliencyModel, image: Any
         ({"bins": 65}, "2 to 64"),
         ({"border": -1}, "0 or more"),
         ({"threshold": 1.0}, "threshold"),
+        ({"level_weights": "even"}, "equal, layers"),
         ({"blur": -0.1}, "blur of -0.1"),
         ({"centre_prior": float("nan")}, "centre prior of nan"),
         ({"top_down": "features.3"}, "MODULE:NUMBER"),
@@ -311,6 +313,15 @@ def test_all_rectified_layers_of_vgg_are_used(name: str, count: int) -> None:
     ]
     assert list(BACKBONES[name].layers) == rectified
     assert len(rectified) == count
+
+
+def test_levels_count_alike_in_2019(weights: Path) -> None:
+    image = picture(120, 200)
+    earlier = saliency.build("deeprare2019", weights=weights, size=SIZE, device="cpu")(image)
+    assert set(earlier.level_weights.values()) == {1.0}
+    total = sum(resize(level, (12, 20)) for level in earlier.levels.values())
+    np.testing.assert_allclose(earlier.map, resize(minmax(total), image.shape[:2]), atol=1e-5)
+    assert BACKBONES["vgg16"].level_weights == BACKBONES["vgg19"].level_weights == "equal"
 
 
 def test_border_of_2019() -> None:

@@ -42,8 +42,8 @@ def test_resize_keeps_within_range(shape: tuple[int, int]) -> None:
 @pytest.mark.parametrize("threshold", [0.0, 0.6])
 def test_itti_sum_is_the_weighted_sum_of_scaled_maps(threshold: float) -> None:
     rng = np.random.default_rng(5)
-    maps = [*rng.gamma(1, 3, (3, 7, 9)).astype(np.float32), np.full((7, 9), 2, np.float32)]
-    before = [values.copy() for values in maps]
+    maps = np.stack([*rng.gamma(1, 3, (3, 7, 9)).astype(np.float32), np.full((7, 9), 2, np.float32)])
+    before = maps.copy()
     total, weights = itti_sum(maps, threshold)
     scaled = [np.where(minmax(values) >= threshold, minmax(values), np.float32(0)) for values in maps]
     assert weights == pytest.approx([itti_weight(values) for values in scaled], abs=1e-6)

@@ -140,6 +140,8 @@ class _OnnxEngine:
             raise SparsightError(f"there is no ONNX file {source}: check the path.")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or usable_threads()
+        # Between runs its threads leave the cores to others instead of waiting busily for the next one.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         options.log_severity_level = 4  # its errors are raised, so it need not print them as well
         providers = ["CPUExecutionProvider"]
         if device == "cuda":

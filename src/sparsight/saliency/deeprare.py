@@ -39,6 +39,22 @@ _MEAN = np.array([0.485, 0.456, 0.406], np.float32) * 255
 _DEVIATION = np.array([0.229, 0.224, 0.225], np.float32) * 255
 
 
+def _by_layers(layer_levels: Mapping[str, str]) -> dict[str, float]:
+    counts = Counter(layer_levels.values())
+    return {level: count * len(counts) / len(layer_levels) for level, count in counts.items()}
+
+
+def _equal(layer_levels: Mapping[str, str]) -> dict[str, float]:
+    return dict.fromkeys(layer_levels.values(), 1.0)
+
+
+LEVEL_WEIGHTS: dict[str, Callable[[Mapping[str, str]], dict[str, float]]] = {
+    "layers": _by_layers,
+    "equal": _equal,
+}
+"""Name → the weight of each level, one on average, from the level of each layer."""
+
+
 class Backbone(NamedTuple):
     """A network that gives features."""
 
@@ -46,6 +62,7 @@ class Backbone(NamedTuple):
     layers: tuple[str, ...]  # modules to tap, after their ReLU
     threshold: float = 0.0  # what is lower in a layer's map does not count
     size: int = 256  # side of the input
+    level_weights: str = "equal"  # one of LEVEL_WEIGHTS
 
 
 BACKBONES: dict[str, Backbone] = {
@@ -65,6 +82,7 @@ BACKBONES: dict[str, Backbone] = {
         ),
         threshold=0.6,
         size=384,
+        level_weights="layers",
     ),
     # Every ReLU of the five blocks. The more is cut off, the worse they do on fixations.
     "vgg16": Backbone(
@@ -106,10 +124,10 @@ class DeepRare:
     are added on the grid of the finest, and the sum is scaled to [0, 1] and to the image's size. Levels are
     called by their size, such as ``"48x48"``. An image of one colour gets a map of zeros.
 
-    Two departures from the papers. A level counts in proportion to how many layers it has, because what many
-    layers agree on is more than what one finds rare; published are equal weights. And of the four corner
-    pixels inside the border, where a network sees its padding from two sides, only one that is the maximum
-    of its level counts: the others are ignored as the border is.
+    Two departures from the papers. MobileNetV2's levels count in proportion to how many layers they have,
+    because what many layers agree on is more than what one finds rare; published are equal weights. And of
+    the four corner pixels inside the border, where a network sees its padding from two sides, only one that
+    is the maximum of its level counts: the others are ignored as the border is.
 
     Args:
         backbone: one of ``BACKBONES``, or with ``layers`` any other of ``sparsight.nets.NETWORKS``. Its input
@@ -122,6 +140,8 @@ class DeepRare:
             the layer's width.
         threshold: what is lower in a layer's map, scaled to [0, 1], is set to zero (2021); 0 is off (2019).
             By default what suits the backbone: 0.6 for MobileNetV2, off for the others.
+        level_weights: how levels count: ``"layers"``, in proportion to how many layers they have, or
+            ``"equal"`` (2019, 2021). By default what suits the backbone: layers for MobileNetV2, else equal.
         layers: modules to tap instead of the backbone's own; those whose maps have one size form a level.
         top_down: a channel that answers to something known, as ``"MODULE:CHANNEL"``; scaled to [0, 1], it is
             added as one more level, with the mean weight of the others (2019: a channel of VGG16's fifth
@@ -142,6 +162,7 @@ class DeepRare:
         bins: int = 11,
         border: int | Callable[[int], int] = 1,
         threshold: float | None = None,
+        level_weights: str | None = None,
         layers: Sequence[str] | None = None,
         top_down: str | None = None,
         blur: float = 0.0,
@@ -158,6 +179,7 @@ class DeepRare:
         self.threshold = known.threshold if threshold is None else threshold
         if not 0 <= self.threshold < 1:
             raise SparsightError(f"saliency threshold {threshold} is out of range: give 0 (off) up to 1.")
+        self.level_weights = lookup("level_weights", level_weights or known.level_weights, LEVEL_WEIGHTS)
         check_processing(blur, centre_prior)
         self.bins = bins
         self.border = border if callable(border) else lambda _: border
@@ -176,9 +198,8 @@ class DeepRare:
         """
         x = network_input(image, self.size)
         layers = self._reader.rarities(x, self.bins, self.border)
-        self._ignore_corners(layers)
         levels, weights, layer_levels = self._levels(layers)
-        level_weights = _level_weights(layer_levels)
+        level_weights = self.level_weights(layer_levels)
         if self.top_down is not None:
             extra = self._top_down_level(self.top_down)
             levels |= extra
@@ -209,29 +230,37 @@ class DeepRare:
         )
         return processed(result, blur=self.blur, centre_prior=self.centre_prior)
 
-    def _levels(self, layers: Mapping[str, Map]) -> tuple[dict[str, Map], dict[str, float], dict[str, str]]:
-        """The levels' maps by name, finest first; the layers' weights in them; the level of each layer."""
+    def _levels(self, layers: dict[str, Map]) -> tuple[dict[str, Map], dict[str, float], dict[str, str]]:
+        """The levels' maps by name, finest first; the layers' weights in them; the level of each layer.
+
+        Corners that do not count are zero in ``layers`` then.
+        """
         levels: dict[str, Map] = {}
         weights: dict[str, float] = {}
         level_of: dict[str, str] = {}
         for shape, names in _by_shape(layers).items():
             level = "x".join(map(str, shape))
-            levels[level], own = itti_sum([layers[name] for name in names], self.threshold)
+            maps = np.stack([layers[name] for name in names])
+            levels[level], own = self._level(maps)
+            layers.update(zip(names, maps, strict=True))
             weights.update(zip(names, own, strict=True))
             level_of.update(dict.fromkeys(names, level))
         return levels, {name: weights[name] for name in layers}, {name: level_of[name] for name in layers}
 
-    def _ignore_corners(self, layers: Mapping[str, Map]) -> None:
-        """Set the corner pixels inside the border to zero, in place, but for one that is its level's maximum.
+    def _level(self, maps: NDArray[np.float32]) -> tuple[Map, list[float]]:
+        """The map of a level, in [0, 1], and the weights of its layers, whose ``maps`` are (layers, H, W).
 
-        There a network sees its padding from two sides and may find it rare, in a layer or two; what is odder
+        Corner pixels inside the border are set to zero, in place, but for one that is the level's maximum. A
+        network sees its padding from two sides there and may find it rare, in a layer or two; what is odder
         than all else in a whole level is no padding.
         """
-        for shape, names in _by_shape(layers).items():
-            level, _ = itti_sum([layers[name] for name in names], self.threshold)
-            highest = divmod(int(level.argmax()), shape[1])
-            for name in names:
-                zero_corners(layers[name], self.border(shape[1]), highest)
+        level, weights = itti_sum(maps, self.threshold)
+        highest = divmod(int(level.argmax()), maps.shape[2])
+        least = (1 - 1e-5) * self.threshold * maps.max(axis=(1, 2))
+        lost = zero_corners(maps, self.border(maps.shape[2]), highest)
+        # What is below the threshold did not count, corner or not.
+        counted = (lost > 0) & (lost >= least)
+        return itti_sum(maps, self.threshold) if counted.any() else (level, weights)
 
     def _kept(self, scaled: Map) -> Map:
         """A layer's map in [0, 1] with zero for what is below the threshold."""
@@ -293,12 +322,6 @@ def _by_shape(layers: Mapping[str, Map]) -> dict[tuple[int, ...], list[str]]:
     return dict(sorted(groups.items(), reverse=True))
 
 
-def _level_weights(layer_levels: Mapping[str, str]) -> dict[str, float]:
-    """Level name → its weight: in proportion to how many layers it has, one on average."""
-    counts = Counter(layer_levels.values())
-    return {level: count * len(counts) / len(layer_levels) for level, count in counts.items()}
-
-
 def _backbone(name: str, layers: Sequence[str] | None, weights: str | Path | None) -> Backbone:
     """A network of ``BACKBONES``, or any other with ``layers``; what is given goes before what is known."""
     lookup("backbone", name, NETWORKS)
@@ -349,4 +372,4 @@ def _tap_and_channel(text: str) -> tuple[str, int]:
 
 
 deeprare2021 = DeepRare
-deeprare2019 = functools.partial(DeepRare, border=border_2019, threshold=0.0)
+deeprare2019 = functools.partial(DeepRare, border=border_2019, threshold=0.0, level_weights="equal")

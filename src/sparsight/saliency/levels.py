@@ -9,6 +9,8 @@ import numpy as np
 
 from sparsight.saliency.result import Map
 
+_TINY = np.float32(1e-30)
+
 
 def minmax(values: Map) -> Map:
     """``values`` stretched to [0, 1]; a constant map becomes zero."""
@@ -36,21 +38,22 @@ def weighted_sum(maps: Sequence[Map], weights: Sequence[float]) -> Map:
     return minmax(total)
 
 
-def itti_sum(maps: Sequence[Map], threshold: float = 0.0) -> tuple[Map, list[float]]:
-    """The sum of maps of one size, each scaled to [0, 1], zeroed below ``threshold`` and weighted.
+def itti_sum(maps: Map, threshold: float = 0.0) -> tuple[Map, list[float]]:
+    """The sum of ``maps`` (N, H, W), each scaled to [0, 1], zeroed below ``threshold`` and weighted.
 
     Returns:
         The sum, stretched to [0, 1]; the ``itti_weight`` of each map.
     """
-    scaled = np.stack(maps).reshape(len(maps), -1)
-    low = scaled.min(axis=1, keepdims=True)
-    span = scaled.max(axis=1, keepdims=True) - low
-    scaled -= low
-    scaled /= np.where(span > 0, span, 1)
+    flat = maps.reshape(len(maps), -1)
+    low = flat.min(axis=1, keepdims=True)
+    span = flat.max(axis=1, keepdims=True) - low
+    scaled = flat - low
+    scaled /= np.maximum(span, _TINY)
     if threshold:
         scaled *= scaled >= threshold
-    weights = (scaled.max(axis=1) - scaled.mean(axis=1)) ** 2
-    return minmax((weights @ scaled).reshape(maps[0].shape)), weights.tolist()
+    highest = span[:, 0] > 0  # one, or zero of a constant map
+    weights = (highest - scaled.sum(axis=1) / np.float32(flat.shape[1])) ** 2
+    return minmax((weights @ scaled).reshape(maps.shape[1:])), weights.tolist()
 
 
 def resize(values: Map, shape: tuple[int, ...]) -> Map:

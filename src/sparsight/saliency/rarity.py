@@ -16,7 +16,8 @@ and ``rarity_torch`` for features that lie on a GPU.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeAlias
 
@@ -43,15 +44,17 @@ TINY = 1e-30
 
 _MAX_JOINT = 4096  # a joint histogram larger than this no longer stays in the first-level cache
 _BLOCK = 1 << 18  # values handled at once: a megabyte of float32, about a core's own cache
-_FEW = 1 << 20  # values below which a second thread costs more than it saves: the runtime's still spin
+_PIECES = 6  # for each thread: so many that all are done at nearly the same time
+_FEW = 1 << 18  # values a thread at least: fewer, and waking it costs more than it saves
 
 
 class Part(NamedTuple):
-    """Channels ``start`` to ``stop`` of a layer: what one thread does in one go."""
+    """Channels ``start`` to ``stop`` of a layer, which one thread adds onto ``total`` in one go."""
 
     layer: str
     start: int
     stop: int
+    total: NDArray[np.float32]
 
 
 def rarity_map(features: Features, *, bins: int = 11, border: int = 1) -> NDArray[np.float32]:
@@ -97,26 +100,31 @@ def rarity_maps(
         name: np.zeros(features.shape[1:], np.float32) for name, features in layers.items()
     }
     borders = {name: border(total.shape[-1]) for name, total in totals.items()}
-    inside = {name: total for name, total in totals.items() if min(total.shape) > 2 * borders[name]}
-    contiguous = {name: np.ascontiguousarray(layers[name]) for name in inside}
+    contiguous = {
+        name: np.ascontiguousarray(layers[name])
+        for name, total in totals.items()
+        if min(total.shape) > 2 * borders[name]  # there is something inside the border
+    }
     add = adder()
+    values = sum(features.size for features in contiguous.values())
+    helpers = max(1, min(threads, values // _FEW)) - 1
+    parts = _parts(contiguous, helpers + 1)
+    waiting = deque(parts)
 
-    def work(share: Sequence[Part]) -> dict[str, NDArray[np.float32]]:
-        own: dict[str, NDArray[np.float32]] = {}
-        for name, start, stop in share:
-            total = own.setdefault(name, np.zeros_like(totals[name]))
-            add(contiguous[name][start:stop], bins, borders[name], total)
-        return own
+    def work() -> None:
+        while waiting:
+            try:
+                part = waiting.popleft()
+            except IndexError:  # another thread was faster
+                return
+            add(contiguous[part.layer][part.start : part.stop], bins, borders[part.layer], part.total)
 
-    shares = _shares({name: features.shape for name, features in contiguous.items()}, threads)
-    if len(shares) > 1:
-        others = _pool(threads).map(work, shares[1:])
-        done = [work(shares[0]), *others]
-    else:
-        done = [work(share) for share in shares]
-    for own in done:
-        for name, values in own.items():
-            totals[name] += values
+    others = [_pool(threads).submit(work) for _ in range(helpers)]
+    work()
+    for other in others:
+        other.result()
+    for part in parts:  # in order, so that rounding is the same whoever did it
+        totals[part.layer] += part.total
     return totals
 
 
@@ -148,23 +156,16 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads - 1, thread_name_prefix="rarity")
 
 
-def _shares(shapes: Mapping[str, tuple[int, ...]], threads: int) -> list[list[Part]]:
-    """The channels of all layers dealt out so that each thread gets as many values as the others."""
-    values = sum(int(np.prod(shape)) for shape in shapes.values())
-    count = max(1, min(threads, values // _FEW))
-    each = values / count
-    shares: list[list[Part]] = [[] for _ in range(count)]
-    done = 0
-    for name, (channels, height, width) in shapes.items():
-        start = 0
-        while start < channels:
-            turn = min(count - 1, int(done / each))
-            room = max(1, round(((turn + 1) * each - done) / (height * width)))
-            stop = channels if turn == count - 1 else min(channels, start + room)
-            shares[turn].append(Part(name, start, stop))
-            done += (stop - start) * height * width
-            start = stop
-    return shares
+def _parts(layers: Mapping[str, Features], threads: int) -> list[Part]:
+    """The channels of all layers, in pieces of about as many values; one thread takes whole layers."""
+    piece = sum(features.size for features in layers.values()) // (_PIECES * threads)
+    parts = []
+    for name, features in layers.items():
+        step = max(1, piece // features[0].size) if threads > 1 else len(features)
+        for start in range(0, len(features), step):
+            total = np.zeros(features.shape[1:], np.float32)
+            parts.append(Part(name, start, min(start + step, len(features)), total))
+    return parts
 
 
 def add_numpy(features: Features, bins: int, border: int, total: NDArray[np.float32]) -> None:
@@ -246,23 +247,31 @@ def zero_border(maps: NDArray[np.float32], border: int) -> None:
         maps[..., :border] = maps[..., -border:] = 0
 
 
-def zero_corners(maps: NDArray[np.float32], border: int, spared: tuple[int, int] | None = None) -> None:
+def zero_corners(
+    maps: NDArray[np.float32], border: int, spared: tuple[int, int] | None = None
+) -> NDArray[np.float32]:
     """Set the four corner pixels inside the border of maps (..., H, W) to zero, in place.
 
     There a network sees its padding from two sides, and finds it rare; along the sides it is common. Maps of
     less than four pixels a side inside the border are left alone.
 
     Args:
-        maps: (..., H, W).
+        maps: (..., H, W), none of them below zero.
         border: its width in pixels; without a border there is no inside.
         spared: row and column of a pixel that keeps its value.
+
+    Returns:
+        (...) the highest value that each map lost.
     """
     height, width = maps.shape[-2:]
+    lost = np.zeros(maps.shape[:-2], np.float32)
     if border and min(height, width) - 2 * border >= 4:
         for y in (border, height - border - 1):
             for x in (border, width - border - 1):
                 if (y, x) != spared:
+                    lost = np.maximum(lost, maps[..., y, x])
                     maps[..., y, x] = 0
+    return lost
 
 
 def contributions(inner: NDArray[np.float32], zero: NDArray[np.int64], outside: int) -> NDArray[np.float32]:
