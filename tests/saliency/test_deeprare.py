@@ -12,8 +12,8 @@ from torch import nn
 from sparsight import SparsightError, nets, saliency
 from sparsight.saliency import SaliencyResult, reading
 from sparsight.saliency.deeprare import BACKBONES, border_2019, network_input
-from sparsight.saliency.process import processed
 from sparsight.saliency.levels import minmax, resize
+from sparsight.saliency.process import processed
 from sparsight.saliency.rarity import rarity_map
 
 SIZE = (96, 160)
