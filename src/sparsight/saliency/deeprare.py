@@ -179,7 +179,8 @@ class DeepRare:
         self.threshold = known.threshold if threshold is None else threshold
         if not 0 <= self.threshold < 1:
             raise SparsightError(f"saliency threshold {threshold} is out of range: give 0 (off) up to 1.")
-        self.level_weights = lookup("weighting of levels", level_weights or known.level_weights, LEVEL_WEIGHTS)
+        weighting = level_weights or known.level_weights
+        self.level_weights = lookup("weighting of levels", weighting, LEVEL_WEIGHTS)
         check_processing(blur, centre_prior)
         self.bins = bins
         self.border = border if callable(border) else lambda _: border
