@@ -256,7 +256,7 @@ def alive(number: int) -> bool:
 def test_killed_it_leaves_no_process_and_goes_on(folder: Path, how: signal.Signals) -> None:
     rng = np.random.default_rng(1)
     lines = (folder / "fixations.csv").read_text().splitlines()[:-1]
-    for name in range(5, 60):
+    for name in range(5, 200):  # enough that the signal finds it at work, however busy the machine is
         image = rng.integers(0, 256, (48, 64, 3), np.uint8)
         media.write_image(folder / "images" / f"{name}.jpg", image)
         lines += [f"{name}.jpg,{x},{y}" for x, y in rng.integers(0, (32, 48), (9, 2))]
@@ -282,7 +282,7 @@ def test_killed_it_leaves_no_process_and_goes_on(folder: Path, how: signal.Signa
     again = sparsight(*command)
     assert again.wait(120) == 0
     assert all(path.stat().st_mtime_ns == before for path, before in done.items())
-    assert len(pd.read_parquet(out / "scores.parquet")) == 60 * 2 * 2
+    assert len(pd.read_parquet(out / "scores.parquet")) == 200 * 2 * 2
 
 
 class TestBars:
