@@ -19,6 +19,7 @@ from rich.progress import track
 from rich.table import Table
 
 from sparsight import media, saliency
+from sparsight.spelling import split_names
 
 PART = 8
 """A corner is so much of a side."""
@@ -43,7 +44,7 @@ def main() -> None:
     shown = Table(box=None, title=f"Corners over the whole map, {len(files)} pictures")
     for heading in ("", "mean", "half of the pictures below", "nine in ten below"):
         shown.add_column(heading, justify="right")
-    for name in arguments.models.split(","):
+    for name in split_names(arguments.models):
         model = saliency.build(name)
         maps = (model(media.read_image(file)).map for file in track(files, name, transient=True))
         ratios = np.array([corners(values) for values in maps])

@@ -28,6 +28,7 @@ from sparsight.files import write_text
 from sparsight.saliency.metrics import fixations_to_target
 from sparsight.saliency.models import accepts
 from sparsight.saliency.popouts import KINDS, PopOut, p3_popouts, popouts
+from sparsight.spelling import split_names
 
 SEEDS = (5000, 6000, 7000)
 SORTS = {"varied": popouts, "P3": p3_popouts}
@@ -64,7 +65,7 @@ def main() -> None:
     arguments = parser.parse_args()
     given = {name: value for name in ("backbone", "size") if (value := getattr(arguments, name)) is not None}
     results = []
-    for name in arguments.models.split(","):
+    for name in split_names(arguments.models):
         model = saliency.build(name, **{key: value for key, value in given.items() if accepts(name, key)})
         for (sort, draw), seed, kind in itertools.product(SORTS.items(), arguments.seeds, KINDS):
             pictures = draw(kind, arguments.count, seed)

@@ -7,6 +7,9 @@ from typing import Any
 
 from sparsight.errors import SparsightError
 
+NO_LITERAL = (ValueError, TypeError, SyntaxError, MemoryError, RecursionError)
+"""What ``ast.literal_eval`` raises for text that is no literal, or one that cannot be, as ``{[]: 1}``."""
+
 
 def spelled(text: str, *, words: bool = False) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
     """``"name(1, b=2)"`` → ``("name", (1,), {"b": 2})``; a bare name has no parameters. Nothing is executed.
@@ -29,7 +32,7 @@ def spelled(text: str, *, words: bool = False) -> tuple[str, tuple[Any, ...], di
         if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name):
             named = {word.arg: value(word.value) for word in tree.keywords if word.arg}
             return tree.func.id, tuple(value(each) for each in tree.args), named
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except NO_LITERAL:
         pass
     raise SparsightError(f"{text!r} is not a name, alone or with parameters as in name(size=320).")
 
@@ -44,3 +47,15 @@ def trailing_brackets(text: str) -> tuple[str, str]:
         if not depth:
             return text[:place], text[place:]
     return text, ""
+
+
+def split_names(text: str) -> list[str]:
+    """``"a,b(c=1,d=(2,3))"`` → ``["a", "b(c=1,d=(2,3))"]``: commas within brackets part no names."""
+    names, depth = [""], 0
+    for letter in text:
+        depth = max(0, depth + {"(": 1, ")": -1}.get(letter, 0))
+        if letter == "," and not depth:
+            names.append("")
+        else:
+            names[-1] += letter
+    return [name.strip() for name in names if name.strip()]

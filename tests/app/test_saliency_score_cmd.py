@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from sparsight import SparsightError, media
 from sparsight.app.saliency_cmd import saliency_app
 from sparsight.app.saliency_score_charts import Bar, interval_bars, number
-from sparsight.app.saliency_score_cmd import split_names
+from sparsight.spelling import split_names
 
 pd = pytest.importorskip("pandas")
 

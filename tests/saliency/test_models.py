@@ -79,6 +79,7 @@ def test_bad_options_in_the_name(name: str, said: str) -> None:
         (None, {}, "goes by its name, not NoneType"),
         (3, {}, "goes by its name, not int"),
         ("deeprare(size", {}, "is not a name, alone or with parameters"),
+        ("deeprare(size={[]: 1})", {}, "is not a name, alone or with parameters"),
     ],
 )
 def test_values_of_the_wrong_type_are_refused_in_one_sentence(

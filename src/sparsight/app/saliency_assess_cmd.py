@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sparsight.app.outputs import check_folder
-from sparsight.app.saliency_score_cmd import split_names
 from sparsight.errors import SparsightError
+from sparsight.spelling import split_names
 
 if TYPE_CHECKING:
     from sparsight.saliency.assess import RegionProperties, Scores

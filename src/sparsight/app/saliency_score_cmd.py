@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from sparsight.spelling import split_names
+
 _MOST_NAMED = 5
 
 
@@ -128,18 +130,6 @@ def score(
         typer.echo(f"  {out / name}")
     if strict and scored.skipped:
         raise typer.Exit(1)
-
-
-def split_names(text: str) -> list[str]:
-    """``"a,b(c=1,d=(2,3))"`` → ``["a", "b(c=1,d=(2,3))"]``: commas within brackets part no names."""
-    names, depth = [""], 0
-    for letter in text:
-        depth = max(0, depth + {"(": 1, ")": -1}.get(letter, 0))
-        if letter == "," and not depth:
-            names.append("")
-        else:
-            names[-1] += letter
-    return [name.strip() for name in names if name.strip()]
 
 
 @contextlib.contextmanager

@@ -139,11 +139,12 @@ def _setting(text: str) -> tuple[str, Any]:
     import ast
 
     from sparsight.errors import SparsightError
+    from sparsight.spelling import NO_LITERAL
 
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise SparsightError(f"--set {text} is no setting: write NAME=VALUE, as in --set max_age=60.")
     try:
         return name.strip(), ast.literal_eval(value)
-    except (SyntaxError, ValueError):
+    except NO_LITERAL:
         return name.strip(), value

@@ -24,6 +24,7 @@ from urllib.request import url2pathname
 
 from sparsight.assets import http
 from sparsight.errors import SparsightError
+from sparsight.spelling import NO_LITERAL
 
 DEFAULT_INDEX = "https://pypi.org/simple"
 PAGE_LIMIT = 64 << 20
@@ -270,7 +271,7 @@ def _pip_config() -> str:
 def _unquoted(value: str) -> str:
     try:
         return str(ast.literal_eval(value))
-    except (ValueError, SyntaxError):
+    except NO_LITERAL:
         return value
 
 

@@ -120,7 +120,7 @@ def import_people(gallery: Gallery, path: Path) -> dict[int, int]:
             return _take_in(gallery, _Reader(archive, path))
     except zipfile.BadZipFile as error:
         raise _bad(path, str(error)) from error
-    except (OSError, NotImplementedError, RuntimeError) as error:
+    except (OSError, NotImplementedError, RuntimeError) as error:  # packed or locked in a way not known here
         raise SparsightError(
             f"{path} cannot be read ({error}): name a file made by identity export."
         ) from error

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from sparsight.errors import SparsightError
 from sparsight.nets.runtime import Session
 from sparsight.registry import lookup
+from sparsight.spelling import NO_LITERAL
 from sparsight.track.detect import yolox
 from sparsight.track.detect.detector import IOU, PERSON, Decode, NetworkDetector, Prepare, try_out
 from sparsight.track.detect.fitting import Placement, channels_first, letterbox, stretch
@@ -380,7 +381,7 @@ def _literal(text: str) -> Any:
         return None
     try:
         return ast.literal_eval(text)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+    except NO_LITERAL:
         return None
 
 
