@@ -1,8 +1,7 @@
 """DeepRare from image to map beside its backbone alone, from image to the same layers' features.
 
 Both run through the same session and take the same steps to make the network's input, turn by turn within one
-run, because the speed of a shared machine drifts; what counts is the median of the ratios. (In sessions of
-their own, the threads of the one that has just run would still spin on the cores that the other needs.)
+run, because the speed of a shared machine drifts; what counts is the median of the ratios.
 
     python benchmarks/saliency/deeprare_speed.py --backbone vgg16 --weights hed_vgg16 --threads 2
 """
